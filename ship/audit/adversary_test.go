@@ -20,14 +20,14 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// renamed cuts a chain's tail off and goes on under another name for the place, behind record last of segment n, as if
-// the sender had joined there.
+// renamed cuts off the end of a chain and continues it under another name for the place, after record last of segment n,
+// as if the sender had joined there.
 func renamed(c *chain, n, last uint64, change func(*ship.Manifest)) {
 	c.hash, c.dest, c.last, c.segment = [32]byte{}, "colo", last, n
 	c.next(2, change)
 }
 
-// TestRenamedForgery: who cuts off a chain's tail cannot make up for it by calling the place by another name.
+// TestRenamedForgery: a forger who cuts off the end of a chain cannot hide it by giving the place another name.
 func TestRenamedForgery(t *testing.T) {
 	for _, c := range []struct {
 		what  string
@@ -64,7 +64,7 @@ func TestRenamedForgery(t *testing.T) {
 	}
 }
 
-// TestSwappedNames: two places whose names were exchanged, with the heads of before and after, are not accused.
+// TestSwappedNames: two places whose names were swapped, with heads from before and after, give no finding.
 func TestSwappedNames(t *testing.T) {
 	p := newPlaces()
 	a, b := newChain(t, p, "s3", nil).add(4, nil), newChain(t, p, "idc", nil).add(4, nil)
@@ -79,7 +79,7 @@ func TestSwappedNames(t *testing.T) {
 	wants(t, p.audit(t, deep), audit.Complete)
 }
 
-// TestHeadsAlone: a spool of which a place has nothing but another place's head is not passed over.
+// TestHeadsAlone: a spool is not overlooked if all that a place has of it is a head of another place.
 func TestHeadsAlone(t *testing.T) {
 	p := newPlaces()
 	c := newChain(t, p, "s3", nil).add(4, nil)
@@ -97,7 +97,7 @@ func TestHeadsAlone(t *testing.T) {
 	}
 }
 
-// TestNumbersOutOfRange: keys with numbers that no sender writes are named and looped over by nobody.
+// TestNumbersOutOfRange: keys with numbers that no sender writes are reported, and cause no endless loop.
 func TestNumbersOutOfRange(t *testing.T) {
 	p := newPlaces()
 	newChain(t, p, "s3", nil).add(2, nil).add(0, final)
@@ -120,7 +120,7 @@ func TestNumbersOutOfRange(t *testing.T) {
 	}
 }
 
-// TestResumeOfLess: an audit does not go on from one that looked for fewer objects than it does.
+// TestResumeOfLess: an audit does not continue one that looked for fewer objects than it does.
 func TestResumeOfLess(t *testing.T) {
 	for what, less := range map[string]func(*audit.Options){
 		"one hour":  func(o *audit.Options) { o.Hour = time.Now().Add(-100 * time.Hour) },
@@ -168,8 +168,8 @@ func (f forgetful) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 	return r, err
 }
 
-// TestChecksumGone: where receipts speak of the store's own checksum, an object that has none any more is not taken by its
-// size, and does not keep the others from being asked for theirs.
+// TestChecksumGone: if the receipt names the store's own checksum, an object that no longer has one is not judged by its
+// size, and the others are still asked for theirs.
 func TestChecksumGone(t *testing.T) {
 	p := finished(t)
 	_, objects := longest(p)
@@ -192,7 +192,7 @@ func TestChecksumGone(t *testing.T) {
 	}
 }
 
-// TestHourFilledAgain: a chain has passed an hour, and an object of that very hour lies ahead of its end, since the clock
+// TestHourFilledAgain: a chain has passed an hour, and an object of that same hour is ahead of its end, because the clock
 // was set back.
 func TestHourFilledAgain(t *testing.T) {
 	p := newPlaces()
@@ -216,7 +216,7 @@ func TestDamageFirst(t *testing.T) {
 	}
 }
 
-// TestEpochInFlight: a spool that was adopted while the audit ran, with objects of the epoch before, is on its way.
+// TestEpochInFlight: if a spool was adopted while the audit ran, objects of the epoch before are owed.
 func TestEpochInFlight(t *testing.T) {
 	p := newPlaces()
 	delete(p, "s3")
@@ -242,7 +242,7 @@ func TestEpochInFlight(t *testing.T) {
 	wants(t, r, audit.Owed, audit.Uncovered)
 }
 
-// TestReplayKey: a forged chain at the source cannot have Replay write anything but the object of its line.
+// TestReplayKey: a forged chain at the source cannot make Replay write anything but the object of its line.
 func TestReplayKey(t *testing.T) {
 	p := newPlaces()
 	planted := object.ManifestKey("vpn", strings.Repeat("8", 26), 1, 0)
@@ -279,7 +279,7 @@ type broken struct{}
 // Read fails as net/http does where a body ends before its Content-Length.
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// TestCutOff: a connection that breaks while a manifest is read is no damage to the manifest.
+// TestCutOff: if the connection breaks while a manifest is read, that is no damage to the manifest.
 func TestCutOff(t *testing.T) {
 	p := newPlaces()
 	newChain(t, p, "s3", nil).add(0, final)
@@ -292,8 +292,8 @@ func TestCutOff(t *testing.T) {
 	wants(t, r, audit.Complete)
 }
 
-// TestUnreadable: one object that cannot be read, as behind a bad sector, neither ends the audit of all others nor passes
-// for right or for damaged. A place that does not answer at all ends it.
+// TestUnreadable: one object that cannot be read, for example because of a bad sector, neither ends the audit of the
+// others nor counts as right or damaged. A place that does not answer at all ends the audit.
 func TestUnreadable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlaces()
@@ -376,7 +376,7 @@ func TestChainGoneAsksOnce(t *testing.T) {
 	}
 }
 
-// breaking breaks off some of its listings behind a few names.
+// breaking breaks off some of its listings after a few names.
 type breaking struct {
 	*shiptest.MemoryDestination
 	breaks func(prefix string) bool
@@ -399,8 +399,8 @@ func (d breaking) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry,
 	}
 }
 
-// TestListingBreaks: a listing that breaks off is made again, and what it had shown already is not taken for doubled. One
-// that breaks off always is no listing.
+// TestListingBreaks: a listing that breaks off is made again, and the names that it had already shown do not count as
+// doubled. If it always breaks off, the audit fails.
 func TestListingBreaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlaces()

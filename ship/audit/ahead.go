@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// unvouched is an object that its place's chain does not name, and what its name says against it.
+// unvouched is an object that no chain of its place names, and the finding that its name alone gives.
 type unvouched struct {
 	key  object.Key
 	size int64 // as listed
@@ -22,15 +22,15 @@ type unvouched struct {
 	group *group // whose lines may explain it, or nil
 }
 
-// voucher is the line about an object that another place's chain has.
+// voucher is the line about an object in another place's chain.
 type voucher struct {
 	line  ship.SegmentLine
 	place string
 	key   string // of the manifest
 }
 
-// readUnnamed reads the objects that no chain of their place names: a deep audit says of every object what is in it. Another
-// place's chain may name them; where none does, nothing but the object itself can tell.
+// readUnnamed reads the objects that no chain of their place names: a deep audit examines every object. If another place's
+// chain names one, it is compared with that line; otherwise it can only be decoded.
 func (a *auditor) readUnnamed(ctx context.Context) {
 	for _, p := range a.places {
 		later, err := a.explainSuperseded(ctx, p)
@@ -81,8 +81,8 @@ func (a *auditor) readUnnamed(ctx context.Context) {
 	wg.Wait()
 }
 
-// findVouchers looks for lines about objects in the chains of all places. They are read again: to keep every line of every
-// chain for the few that are asked about here would take a hundred times the memory.
+// findVouchers looks for lines about objects in the chains of all places. It reads the chains again: to keep every line of
+// every chain for the few that are needed here would take a hundred times the memory.
 func (a *auditor) findVouchers(ctx context.Context, id object.Origin, keys map[string]*voucher) error {
 	left := len(keys)
 	for _, p := range a.places {
@@ -131,11 +131,11 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 		return damaged(err, content)
 	})
 	if errors.Is(err, ship.ErrVerify) {
-		content, err = err, nil // what its bytes hold, or the place itself says that they are not those that were stored
+		content, err = err, nil // the content is wrong, or the place itself says that the bytes are not those that were stored
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		// The object was moved away meanwhile. The listing is reported.
+		// The object was moved away meanwhile. Report what the listing showed.
 	case err != nil && p.illegible(ctx, u.Key, err):
 		f.Code, f.Detail = Unread, f.Detail+", and it cannot be read: "+errText(err)
 	case err != nil:
@@ -160,7 +160,7 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 	return nil
 }
 
-// damaged returns err, or what is wrong with the content: request then reads it once more.
+// damaged returns err or, if that is nil, the damage in the content, so that request reads the object once more.
 func damaged(err, content error) error {
 	if err == nil && errors.Is(content, ship.ErrVerify) {
 		return content
@@ -178,9 +178,8 @@ func join(parts ...string) string {
 	return strings.Join(some, "; ")
 }
 
-// survey decodes an object of which nothing but the name is known. What its format and codec can tell is checked, and
-// that its records are those of its name, in order; how many there should be nothing tells. The uncompressed output goes to
-// raw.
+// survey decodes an object of which only the name is known. It checks what format and codec can detect, and that the records
+// are in order and in the range of the name. How many there should be is unknown. The uncompressed output goes to raw.
 func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw io.Writer) error {
 	f, codec, err := encodingByKey(p.o.Extra, k)
 	if err != nil {
@@ -199,7 +198,7 @@ func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw
 			break
 		}
 		if f.Plain {
-			seq = last + 1 // they tell no numbers, and cannot be more than there are
+			seq = last + 1 // it has no numbers; the count must not exceed what the name allows
 		}
 		if seq <= last || seq > k.Last {
 			err = fmt.Errorf("%w: record %d after record %d", errRecords, seq, last)

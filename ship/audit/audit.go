@@ -31,16 +31,17 @@ type auditor struct {
 	objects uint64
 	seen    map[string]bool             // spools and instances that have appeared
 	strays  []foundHead                 // heads of chains that no place has
-	told    map[object.Origin]foundHead // the furthest of them at a place where its spool has no chain either
+	told    map[object.Origin]foundHead // the strays with the highest Last at a place without a chain of their spool
 	lacks   []*lack                     // what places lack of groups
-	kin     map[object.Origin]*group    // those of several ids, by lineage
+	kin     map[object.Origin]*group    // groups of several ids, by lineage
 }
 
-// Run audits. An error means that it could not be done: options that cannot be used (ErrOptions), or a place that could
-// not be asked. The Result says what it found wrong.
+// Run audits the places. An error means that the audit could not be done: the options cannot be used (ErrOptions), or a request to a
+// place failed. What is wrong with the data is in the Result.
 func Run(ctx context.Context, o *Options) (*Result, error) { return runWith(ctx, o, nil, nil) }
 
-// runWith is Run with what earlier audits have kept of each place, if anything. report gets what the requests of each place came to.
+// runWith is Run with the memory that earlier audits have kept of each place, if any. At the end it calls report, if not nil, for
+// each place.
 func runWith(ctx context.Context, o *Options, kept []*memory, report func(i int, p *place)) (*Result, error) {
 	opts := o.withDefaults()
 	if err := errors.Join(opts.validate(), wait.CheckContext(ctx)); err != nil {
@@ -63,7 +64,8 @@ func runWith(ctx context.Context, o *Options, kept []*memory, report func(i int,
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	begin := time.Now().UTC()
-	// In this order: what a chain names was there before the chain named it, and so is in a listing that is made later.
+	// The order matters: an object is stored before a chain names it, so a listing that is made after the chains were read contains
+	// it.
 	for _, phase := range []func(context.Context){a.listChains, a.judgeChains, a.compareListings, a.readUnnamed} {
 		if phase(ctx); ctx.Err() != nil {
 			return nil, fmt.Errorf("audit: %w", errors.Join(context.Cause(ctx), a.marks.save()))
@@ -75,7 +77,7 @@ func runWith(ctx context.Context, o *Options, kept []*memory, report func(i int,
 	return a.result(begin), nil
 }
 
-// account hands over what is to be known of each place after the audit.
+// account completes each place's memory, and calls report for each place.
 func (a *auditor) account(report func(i int, p *place)) {
 	for i, p := range a.places {
 		if p.kept != nil {
@@ -94,7 +96,6 @@ func (a *auditor) check(err error) {
 	}
 }
 
-// listChains lists the chains of all places.
 func (a *auditor) listChains(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, p := range a.places {
@@ -110,7 +111,7 @@ func (a *auditor) listChains(ctx context.Context) {
 	a.spools = slices.Compact(a.spools)
 }
 
-// judgeChains judges every spool, and asks for the objects that are named where asking tells more than a listing.
+// judgeChains judges the chains of every spool. It asks for each object that they name, if a request tells more than a listing does.
 func (a *auditor) judgeChains(ctx context.Context) {
 	todo := make(chan []object.Origin)
 	var wg sync.WaitGroup
@@ -156,7 +157,7 @@ func (a *auditor) judgeChains(ctx context.Context) {
 	}
 }
 
-// compareListings compares what is there with what the chains name, at every place.
+// compareListings compares, at every place, the objects that are there with those that the chains name.
 func (a *auditor) compareListings(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, p := range a.places {
@@ -207,7 +208,7 @@ func (a *auditor) result(begin time.Time) *Result {
 		r.Chains = []ChainReport{}
 	}
 	if len(r.Chains) == 0 {
-		// Nothing is no proof of anything: a wrong prefix looks the same.
+		// Finding no chain proves nothing: a wrong prefix looks the same.
 		r.Verdict = r.Verdict.worse(Owed)
 	}
 	return r

@@ -54,7 +54,7 @@ func TestOwed(t *testing.T) {
 	wants(t, places{"s3": p["s3"]}.audit(t), audit.Owed, audit.Open)
 }
 
-// TestNothing: an empty place, or a wrong prefix, is no proof of anything.
+// TestNothing: an empty place, or a wrong prefix, proves nothing.
 func TestNothing(t *testing.T) {
 	wants(t, newPlaces().audit(t), audit.Owed)
 }
@@ -72,7 +72,7 @@ func TestAbsent(t *testing.T) {
 	}
 }
 
-// TestChainGone: the objects and the other place's heads tell of a chain that was removed with all its manifests.
+// TestChainGone: the objects and the other place's heads show that a chain was removed with all its manifests.
 func TestChainGone(t *testing.T) {
 	p := finished(t)
 	var spool string
@@ -90,7 +90,7 @@ func TestChainGone(t *testing.T) {
 	wants(t, p.audit(t), audit.Damaged, audit.ChainCut, audit.ChainMissing, audit.Absent)
 }
 
-// TestFinalWrong: a final manifest is a lie if the same epoch has more elsewhere.
+// TestFinalWrong: a final manifest is wrong if the same epoch has more records elsewhere.
 func TestFinalWrong(t *testing.T) {
 	p := newPlaces()
 	running(t, p)
@@ -129,7 +129,7 @@ func TestOptions(t *testing.T) {
 
 type nowhere struct{ ship.Destination }
 
-// TestSince: what a retention rule has deleted is not missed, its chain is.
+// TestSince: objects that a retention rule has deleted are not missed, but their chain is.
 func TestSince(t *testing.T) {
 	p := finished(t)
 	now := func(o *audit.Options) { o.Since = time.Now().Add(time.Hour) }
@@ -181,7 +181,7 @@ func TestMaxFindings(t *testing.T) {
 	}
 }
 
-// TestUnreachable: what cannot be asked is no verdict.
+// TestUnreachable: if a place cannot be asked, there is no verdict.
 func TestUnreachable(t *testing.T) {
 	p := finished(t)
 	down := errors.New("down")
@@ -236,8 +236,8 @@ func TestLive(t *testing.T) {
 	t.Logf("%d audits", audits)
 }
 
-// TestDirectories audits places that keep no checksums: sizes are compared, and contents with Deep. Of the copy of a place
-// that kept them contents are compared always.
+// TestDirectories audits places that keep no checksums: sizes are compared, and contents with Deep. At a copy of a place
+// that kept checksums, contents are always compared.
 func TestDirectories(t *testing.T) {
 	t.Run("delivered", func(t *testing.T) {
 		directories(t, audit.Complete, nil, func(to map[string]ship.Destination) {
@@ -323,7 +323,7 @@ func overwrite(t *testing.T, dir, key string, change func([]byte) []byte) {
 	}
 }
 
-// TestJSON: machines get what people get.
+// TestJSON: the JSON has everything that the text has.
 func TestJSON(t *testing.T) {
 	p := newPlaces()
 	running(t, p)
@@ -350,7 +350,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// Names at a destination do not speak to the terminal of who audits it.
+// Names at a destination cannot send control characters to the auditor's terminal.
 func TestShownNames(t *testing.T) {
 	evil := "x\n\ncomplete: all is well\x1b]0;\a\x9b2J\u202e"
 	r := audit.Result{

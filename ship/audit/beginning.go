@@ -10,15 +10,15 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// bareRest is a line of a rest whose beginning is in no other chain of its place.
+// bareRest is a line of the rest of a segment whose beginning is in no other chain of its place.
 type bareRest struct {
 	c  *cursor
 	at *link
 	seqRange
 }
 
-// findBeginning looks for the other owners' records that a rest follows. A deep audit compares them with those of the whole
-// segment, where another place has more of it: otherwise a line could call records delivered that are nowhere.
+// findBeginning looks in other chains of the place for the records before a rest. If another place has more of the segment,
+// a deep audit compares the records; otherwise a line could state as delivered records that are nowhere.
 func (g *group) findBeginning(ctx context.Context, x *piece) {
 	s := x.line()
 	if s.Whole == nil {
@@ -52,7 +52,7 @@ func (g *group) linesBeside(x *piece) (lines []*ship.SegmentLine) {
 	return lines
 }
 
-// reportBare reports a rest without its beginning, unless the chain that has it is being written meanwhile.
+// reportBare reports a rest without its beginning, unless a chain that may have the beginning has grown during this audit.
 func (g *group) reportBare(ctx context.Context, b bareRest) error {
 	for _, w := range g.at(b.c.p) {
 		if w.prev == nil || w.Final {
@@ -72,16 +72,17 @@ func (g *group) reportBare(ctx context.Context, b bareRest) error {
 	return nil
 }
 
-// compareBeginning looks for the records before a rest, as another place has them, in the objects beside it.
+// compareBeginning looks for the records before a rest, as another place has them, in the other objects of the rest's
+// place.
 func (g *group) compareBeginning(ctx context.Context, x *piece) error {
-	var most *piece // of the segment, that any place has
+	var most *piece // the piece that has most of the segment
 	for i := range g.pieces {
 		if y := &g.pieces[i]; x.same(y) && y.line().Records > 0 && y.line().First < x.line().First && (most == nil || y.line().First < most.line().First) {
 			most = y
 		}
 	}
 	if most == nil {
-		return nil // nobody has delivered these records as his own
+		return nil // no place has more of the segment to compare with
 	}
 	in := stored{most.c.p, most.line()}
 	var others []stored
@@ -92,7 +93,7 @@ func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 	}
 	lost, _, err := in.unfound(ctx, in.line.First, x.line().First-1, others)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
-		return nil // the object is judged by itself
+		return nil // the object is judged separately
 	}
 	if err == nil && lost.last > 0 {
 		x.c.report(SequenceBroken, x.c.step.at.epoch, lost.first, lost.last, x.c.manifestKey(x.c.step.at), most.c.p.name+": "+in.line.Key,

@@ -11,21 +11,21 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Nothing that a place answers is believed to have an end. A read of the auditor stops at the first byte that should not be
-// there: of an object, what its line, or the listing, says of its length; of its uncompressed content, what its records can
-// take. A document (manifest, head, closing, note of a repair) has a largest size of its own, and drivers bound listings.
+// The auditor does not trust any answer of a place to end. It stops reading at the first byte that should not be there. The
+// length of an object is bounded by its line or the listing; that of its uncompressed content, by what its records can take.
+// A document (manifest, head, closing, note of a repair) has a maximum size of its own, and drivers bound listings.
 
 // maxKey bounds the names that are listed, in bytes: those of S3, which are the longest.
 const maxKey = 1024
 
-// maxRepeats bounds how often a listing may show the same name before it counts as one without an end.
+// maxRepeats bounds how often a listing may show the same name before it counts as endless.
 const maxRepeats = 1000
 
 // maxCatalogue bounds what the catalogue of a place's chains keeps in memory: ranges of manifests, heads and closings, 100
 // bytes each.
 const maxCatalogue = 4 << 20
 
-// room bounds the temporary files of an audit: Native objects are put down before they are read.
+// room bounds the temporary files of an audit: Native objects are written to one before they are read.
 type room struct {
 	turn   chan struct{}
 	pieces chan struct{}
@@ -33,12 +33,13 @@ type room struct {
 
 const roomPiece = 256 << 20
 
-// newRoom returns the room for one object of the largest size, or more smaller ones.
+// newRoom returns room for one object of the maximum size, or several smaller ones.
 func newRoom() *room {
 	return &room{turn: make(chan struct{}, 1), pieces: make(chan struct{}, segment.MaxSize/roomPiece)}
 }
 
-// reserve waits until there is room for so many bytes. Whoever has room waits for nobody else, and asks for no more.
+// reserve waits until there is room for so many bytes. A caller that has room never asks for more, so callers cannot block
+// each other.
 func (r *room) reserve(ctx context.Context, bytes int64) (done func(), err error) {
 	n := int(min(bytes, segment.MaxSize)/roomPiece) + 1
 	n = min(n, cap(r.pieces))
@@ -74,8 +75,8 @@ type recordStream struct {
 	done  func()
 }
 
-// openRecords decodes an object. Its uncompressed content may have one byte more than most, which is enough to tell. raw, if
-// it is not nil, gets what is read of it.
+// openRecords decodes an object. It reads at most one byte more of the uncompressed content than most, enough to detect an
+// excess. raw, if it is not nil, gets a copy of that content.
 func (p *place) openRecords(ctx context.Context, stored io.Reader, f *format.Format, codec compress.Codec, most int64, raw io.Writer) (s *recordStream, err error) {
 	s = &recordStream{done: func() {}}
 	if f.ReadsFile {
@@ -108,13 +109,13 @@ func (s *recordStream) rest() error {
 
 func (s *recordStream) close() {
 	if s.Reader != nil {
-		_ = s.Reader.Close() // twice is no harm
+		_ = s.Reader.Close() // closing twice does no harm
 	}
 	_ = s.plain.Close()
 	s.done()
 }
 
-// checkLength says whether a line can be right about the length of its content, before anything is unpacked.
+// checkLength checks, before anything is decompressed, whether a line can be right about the length of its content.
 func checkLength(f *format.Format, s *ship.SegmentLine) error {
 	if most := f.MaxRaw(s.Records, s.Bytes); s.RawBytes > most {
 		return fmt.Errorf("%w: its line says that its content is %d bytes, and %d records of %d bytes take %d at most", errRecords, s.RawBytes, s.Records, s.Bytes, most)

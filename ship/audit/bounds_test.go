@@ -63,7 +63,8 @@ func (m *more) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestEndlessBodies: whatever does not end where it should is damage, and little more is read of it than was expected.
+// TestEndlessBodies: an object or document that does not end where it should is damaged, and little more is read of it
+// than was expected.
 func TestEndlessBodies(t *testing.T) {
 	base := finished(t)
 	key := newKey(4)
@@ -177,7 +178,7 @@ func bomb(t *testing.T, head string) []byte {
 	return b.Bytes()
 }
 
-// TestBombs: an object of some kilobytes that unpacks to a gigabyte fills no disk, whatever its line says of it.
+// TestBombs: an object of some kilobytes that unpacks to a gigabyte does not fill the disk, whatever its line says.
 func TestBombs(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)

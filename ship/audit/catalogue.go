@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// listedChain is which manifests and heads of a spool are at a place.
+// listedChain is the listed manifests, heads and closings of a spool at a place.
 type listedChain struct {
 	epochs   []*listedEpoch // ascending
 	closings []string       // keys
@@ -87,8 +87,8 @@ func (p *place) relatives(id object.Origin) (all []string) {
 	return all
 }
 
-// listChains lists the chains of a place, as ranges of numbers: a chain without holes takes a few words, however long. It
-// fixes what is judged, so that a chain that grows meanwhile has an end.
+// listChains lists the chains of a place as ranges of numbers: a chain without holes takes a few words, however long it
+// is. Only what is listed is judged, so that a chain that grows meanwhile has an end.
 func (p *place) listChains(ctx context.Context, rec *recorder) error {
 	prefix := object.ManifestPrefix
 	if p.o.Class != "" {

@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// chain writes manifests and objects by hand, for what a shipper takes long to come to.
+// chain writes manifests and objects by hand, for states that a shipper takes long to reach.
 type chain struct {
 	t       *testing.T
 	at      *shiptest.MemoryDestination
@@ -98,7 +98,7 @@ func (c *chain) next(epoch uint32, change func(*ship.Manifest)) *chain {
 	return c.add(0, change)
 }
 
-// raw is what the records of a chain's owner are encoded as.
+// raw returns the encoded records of a chain's owner.
 func (c *chain) raw(first, last uint64) []byte {
 	var raw bytes.Buffer
 	for seq := first; seq <= last; seq++ {
@@ -339,8 +339,8 @@ func TestChains(t *testing.T) {
 	}
 }
 
-// TestOtherSpool: a line that was forged together with all its hashes, and records that say that another spool kept them.
-// Only reading them shows it.
+// TestOtherSpool: a line was forged together with all its hashes, and its records say that another spool kept them. Only
+// reading the records shows it.
 func TestOtherSpool(t *testing.T) {
 	p := newPlaces()
 	for at, place := range p {

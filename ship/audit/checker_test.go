@@ -24,7 +24,7 @@ import (
 // checker is the example that was written from MANIFEST.md alone.
 const checker = "../../examples/checker/check.mjs"
 
-// rehashed are changes that fit together again, or that give sound bytes another name.
+// rehashed are changes whose hashes were made to fit again, or that give sound bytes another name.
 var rehashed = regexp.MustCompile(`^(rewrite|(duplicate|rename) class=)`)
 
 // checked is what one directory was made of, and what the auditor says of it.
@@ -117,7 +117,7 @@ func (c *checked) compare(dir string, lines []string) error {
 	return nil
 }
 
-// told are histories in which only one thing decides.
+// told are histories in which only one fact decides the verdict.
 var told = map[string]func(t *testing.T, c *chain){
 	"an object after a final chain": func(t *testing.T, c *chain) { c.add(0, final).put(c.segment+1, c.last+1, c.last+10) },
 	"an object after an open chain": func(t *testing.T, c *chain) { c.put(c.segment+1, c.last+1, c.last+10) },

@@ -23,9 +23,9 @@ import (
 
 const (
 	checkpointVersion = 1
-	// saveInterval is how often a checkpoint is written: what an interrupted audit does twice, at most.
+	// saveInterval is how often a checkpoint is written. An interrupted audit repeats at most that much work.
 	saveInterval = 5 * time.Second
-	// maxCheckpoint bounds the file in bytes: a hundred thousand chains.
+	// maxCheckpoint bounds the file in bytes: enough for a hundred thousand chains.
 	maxCheckpoint = 64 << 20
 )
 
@@ -39,7 +39,7 @@ type mark struct {
 	Hash   string `json:"hash"` // of the manifest: the chain up to it is the one that was judged
 }
 
-// checkpointFile is what is written, as JSON.
+// checkpointFile is the content of the file, as JSON.
 type checkpointFile struct {
 	Version int       `json:"version"`
 	Deep    bool      `json:"deep"`
@@ -51,9 +51,8 @@ type checkpointFile struct {
 // checkpointHead is what every checkpoint of this version begins with.
 const checkpointHead = `{"version":1,"deep":`
 
-// isTorn reports whether a file that cannot be decoded is what a power cut leaves of a checkpoint: the beginning of one, or a file
-// whose blocks, at its end or its beginning, came back empty or as zeros. Whatever else the file may be, it was named by mistake,
-// and must be neither replaced nor removed.
+// isTorn reports whether a file that cannot be decoded may be what a power loss left of a checkpoint: the beginning of one, nothing at
+// all, or one with zeros at its end or beginning. Any other file was named by mistake, and must be neither replaced nor removed.
 func isTorn(b []byte) bool {
 	text := bytes.TrimRight(b, "\x00")
 	if len(text) > 0 && text[0] == 0 {
@@ -93,8 +92,8 @@ type marks struct {
 	dirty bool
 }
 
-// loadMarks reads the checkpoint, if there is one of an audit that looked for every object that this one looks for, as
-// deeply. One that a power cut has torn is as good as none: what a mark says was found right is only looked at again.
+// loadMarks reads the checkpoint, if there is one of an audit of the same depth that looked for every object that this one looks for. It
+// ignores one that a power loss has torn: objects that were found right are then examined again.
 func loadMarks(o *Options) (*marks, error) {
 	path := o.Checkpoint
 	of := checkpointFile{Version: checkpointVersion, Deep: o.Deep, Since: o.Since.UTC(), Hour: o.Hour}
@@ -145,7 +144,7 @@ func (m *marks) get(id chainID) (mark, bool) {
 	return k, ok
 }
 
-// set moves a chain's mark on, and saves all of them now and then.
+// set advances a chain's mark, and saves all marks every saveInterval.
 func (m *marks) set(id chainID, l *link) error {
 	if m.path == "" {
 		return nil
@@ -170,8 +169,8 @@ func (m *marks) save() error {
 	return m.saveLocked()
 }
 
-// saveLocked replaces the file at once or not at all. It is synced, because an audit that takes a day should not begin again after a power
-// cut: without that, some file systems show an empty file under the new name.
+// saveLocked replaces the file atomically. The file is synced, because an audit that takes a day should not begin again after a power
+// loss: without the sync, some file systems show an empty file under the new name.
 func (m *marks) saveLocked() error {
 	f := m.of
 	for _, k := range m.all {
@@ -202,16 +201,16 @@ func (m *marks) remove() error {
 	return nil
 }
 
-// batch is one manifest's objects that are being looked at. They are done in any order; a mark moves on only when all
-// before it are done, so that one number for each chain is the whole checkpoint.
+// batch holds the objects of one manifest that are being examined, in any order. A mark advances past a batch only when it and all
+// batches before it are done, so that one number per chain is the whole checkpoint.
 type batch struct {
 	at     *link
 	open   int  // objects that are not done
 	sealed bool // no more will be added
-	bad    bool // one was not right: it is looked at again next time
+	bad    bool // one was not right: the next audit examines it again
 }
 
-// resume reads where an earlier audit has come to with this chain, if it is still the chain that was judged then.
+// resume reads how far an earlier audit got with this chain, if it is still the chain that was judged then.
 func (w *walk) resume(ctx context.Context) error {
 	k, ok := w.a.marks.get(chainID{w.p.name, w.id})
 	if !ok {
@@ -234,13 +233,12 @@ func (w *walk) resume(ctx context.Context) error {
 	return nil
 }
 
-// isKnown reports whether an earlier audit has looked at the objects of a manifest.
+// isKnown reports whether an earlier audit has found the objects of a manifest right.
 func (w *walk) isKnown(l *link) bool {
 	t := w.through
 	return t != nil && (l.epoch < t.epoch || l.epoch == t.epoch && l.number <= t.number)
 }
 
-// openBatch opens the batch of a manifest.
 func (w *walk) openBatch(l *link) *batch {
 	b := &batch{at: l}
 	w.mu.Lock()
@@ -251,7 +249,7 @@ func (w *walk) openBatch(l *link) *batch {
 	return b
 }
 
-// update changes a batch, and moves the mark on if everything before is done.
+// update changes a batch, and advances the mark past the batches that are done.
 func (w *walk) update(b *batch, change func(*batch)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -61,8 +61,8 @@ func savedMarks(t *testing.T, path string) {
 	}
 }
 
-// TestTornCheckpoint: a checkpoint that a power cut has torn is as good as none, and the log says so. A file that was never one is
-// refused, and stays as it is.
+// TestTornCheckpoint: a checkpoint that a power loss has torn is ignored, and the log says so. A file that never was a checkpoint
+// is refused, and stays as it is.
 func TestTornCheckpoint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	savedMarks(t, path)
@@ -111,7 +111,7 @@ func TestTornCheckpoint(t *testing.T) {
 	}
 }
 
-// TestCheckpointDurable: a checkpoint is on stable storage before it gets its name, and its name is before the audit goes on.
+// TestCheckpointDurable: a checkpoint is durable before it gets its name, and its name is durable before the audit continues.
 func TestCheckpointDurable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	var ops []string

@@ -18,15 +18,15 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// CloseOptions say which spool is closed.
+// CloseOptions say which spool to close.
 type CloseOptions struct {
-	// Places are where its chains are closed: all that it delivered to. Each is closed after its own chain's end.
+	// Places must name every place that the spool delivered to. At each, its chain is closed after that chain's own end.
 	Places []Place
 	Class  string
 	Spool  string
-	// By says who closes it, Reason why. Both are needed: whoever audits later has nothing else to go by.
+	// By says who closes it, Reason why. Both are required: a later auditor has no other explanation.
 	By, Reason string
-	// Signer signs the closings; needed where the chain is signed. An audit with Options.Keys believes no other.
+	// Signer signs the closings; required if a chain is signed. An audit with Options.Keys accepts no unsigned closing.
 	Signer crypto.Signer
 }
 
@@ -35,19 +35,19 @@ type Closure struct {
 	Place   string       `json:"place"`
 	Key     string       `json:"key"`
 	Closing ship.Closing `json:"closing"`
-	// LastManifest is when the spool's last manifest was written there: how long it has been silent.
+	// LastManifest is when the spool's last manifest was written there. It shows how long the spool has been silent.
 	LastManifest time.Time `json:"last_manifest"`
-	// Before: the chain was closed after this very manifest already.
+	// Before: the chain had already been closed after this same manifest.
 	Before bool `json:"before,omitempty"`
 }
 
 // Close states that a spool is permanently gone: its host and its volume cannot be brought back, and nothing more will
-// come from it. It writes a closing (see ship.Closing) beside the spool's chain at each place, which needs the right to
-// write there, and changes nothing else. Later audits report the chain as Closed instead of Owed. What another place has
-// and a closed chain does not cover stays owed until Replay has restored it. A spool that delivers again all the same is a
-// finding.
+// come from it. It writes a closing (see ship.Closing) beside the spool's chain at each place, which needs write access,
+// and changes nothing else. Later audits report the chain as Closed instead of Owed. Records that another place has, and
+// that a closed chain does not cover, stay owed until Replay has restored them. If the spool delivers again, audits report
+// it as Reopened.
 //
-// It returns the closings that are there now, also beside an error, and may be called again.
+// Close returns the closings that are there now, even together with an error, and may be called again.
 func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 	if o == nil {
 		o = new(CloseOptions)
@@ -124,7 +124,7 @@ func (c *closer) run(ctx context.Context, related bool) (*Closure, error) {
 	if before || err != nil {
 		return closure, err
 	}
-	// The records of a copy, whose owner is gone, may be owed here although this chain has ended as it should.
+	// Even if this chain is final, records of a copy whose owner is gone may be owed here.
 	if m.Footer.Final && len(l.closings) == 0 && !related {
 		return nil, errors.New("the chain is final: nothing of this spool is owed, and so there is nothing to close; if a copy of its volume owes something here, name the places of the copy's chains too")
 	}
@@ -146,7 +146,7 @@ func (c *closer) last(ctx context.Context, l *listedChain) (m *ship.Manifest, er
 	return m, err
 }
 
-// before looks for a closing after the same manifest that is as good as the one that would be written.
+// before looks for an existing closing after the same manifest, which makes a new one unnecessary.
 func (c *closer) before(ctx context.Context, l *listedChain, closure *Closure) (bool, error) {
 	want := &closure.Closing
 	for _, key := range l.closings {

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// ClosedChain is how an operator has closed a chain whose spool is permanently gone (see Close): what the spool kept after
-// record After, and no place has, is lost.
+// ClosedChain says how an operator has closed a chain whose spool is permanently gone (see Close). Records that the spool kept
+// after record After, and that no place has, are lost.
 type ClosedChain struct {
 	Key    string    `json:"key"` // of the closing
 	After  uint64    `json:"after"`
@@ -23,7 +23,7 @@ type ClosedChain struct {
 	Signed bool      `json:"signed"` // by one of Options.Keys
 }
 
-// readClosing reads one closing, and judges what it alone can tell.
+// readClosing reads one closing, and judges it without looking at its chain.
 func (p *place) readClosing(ctx context.Context, id object.Origin, key string) (*ship.Closing, error) {
 	return document(p.kept, key, func() (*ship.Closing, error) { return p.readClosingOf(ctx, id, key) })
 }
@@ -51,14 +51,14 @@ func (p *place) readClosingOf(ctx context.Context, id object.Origin, key string)
 	return c, selfSigned(c.Signature, c.CheckSignature)
 }
 
-// foundClosing is a closing that can be believed, as far as it goes.
+// foundClosing is a closing that readClosing has found valid.
 type foundClosing struct {
 	*ship.Closing
 	key string
 }
 
-// readClosings reads the closings of a chain before the chain is read: which manifests they name has to be known by then. What
-// is wrong with one is a finding, and then it closes nothing: anybody who may write here could have put it there.
+// readClosings reads the closings of a chain before the chain itself, since the walk must know which manifests they name. A closing
+// with anything wrong is reported and closes nothing: anyone with write access could have put it there.
 func (w *walk) readClosings(ctx context.Context, l *listedChain) error {
 	for _, key := range l.closings {
 		c, err := w.p.readClosing(ctx, w.id, key)
@@ -81,8 +81,8 @@ func (w *walk) readClosings(ctx context.Context, l *listedChain) error {
 }
 
 // judgeClosings finds out whether the chain is closed. A closing that names another manifest than the one that is there closes
-// nothing; one that names a manifest after the chain's end tells, as a head does, that the end was cut off. The furthest
-// counts: whoever closes a chain again has seen what came after the first time.
+// nothing. One that names a manifest after the chain's end shows, as a head does, that the end was cut off. The one with the latest
+// manifest counts: its writer has seen what came after the others.
 func (c *cursor) judgeClosings(ctx context.Context) error {
 	var best foundClosing
 	for _, f := range c.closers {
@@ -93,7 +93,7 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 		}
 		switch {
 		case name != f.Destination:
-			// First of all: another chain's end tells nothing of this one's.
+			// Checked first: a closing of another chain says nothing about the end of this one.
 			c.report(ClosingWrong, f.Epoch, 0, 0, f.key, "", "it closes nothing: it is of the chain of destination %q, and this one is of %q", f.Destination, name)
 		case l == nil && (f.Epoch > c.Epoch || f.Epoch == c.Epoch && (c.prev == nil || f.Number > c.prev.number)):
 			if there, err := c.p.exists(ctx, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number)); err != nil || there {
@@ -136,9 +136,9 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 	return nil
 }
 
-// checkReplayed looks for what a closed chain lacks and another place has. The chain itself will never grow to cover it: what
-// was restored by Replay, and is what the other place's chain says, is not owed any more. What only a head tells of stays owed: the
-// place that has it must be audited too.
+// checkReplayed looks for objects that another place has, and that a closed chain does not cover and never will. One that Replay
+// has restored, and that is what the other place's chain says, is no longer owed. Records that only a head mentions stay owed: the
+// place that has them must be audited too.
 func (a *auditor) checkReplayed(ctx context.Context, w *walk) error {
 	lacks := w.behind
 	if w.Closed == nil || lacks.from == "" || lacks.told {
@@ -174,13 +174,13 @@ func (a *auditor) checkReplayed(ctx context.Context, w *walk) error {
 func (a *auditor) checkRestoredSegment(ctx context.Context, left *owedRange, p, q *place, id object.Origin, m *ship.Manifest, s *ship.SegmentLine) error {
 	k, ok := objectOf(id, m, s)
 	if !ok {
-		return nil // reported where it was read
+		return nil // reported when its chain was judged
 	}
 	line := *s
 	line.Receipt = &ship.Receipt{Size: s.Size, Checksum: "sha256:" + s.SHA256}
 	err := p.request(ctx, func(ctx context.Context) error { return p.read(ctx, &line) })
 	if other, ok := contentKey(s); ok && errors.Is(err, ship.ErrVerify) && a.kin[id.Lineage()] != nil {
-		// The key is another copy's here.
+		// Here another copy's object has that key.
 		k, _ = object.ParseKey(other)
 		line.Key = other
 		err = p.request(ctx, func(ctx context.Context) error { return p.read(ctx, &line) })
@@ -226,7 +226,7 @@ func (a *auditor) checkRestored(ctx context.Context, l *lack) (left owedRange, e
 	return left, nil
 }
 
-// reportClosedNothing reports closings beside a chain of which nothing is there: it was cut off, from its beginning.
+// reportClosedNothing reports the closings of a chain of which no manifest is there: all of it was cut off.
 func (a *auditor) reportClosedNothing(ctx context.Context, p *place, id object.Origin, l *listedChain) error {
 	for _, key := range l.closings {
 		f := Finding{Code: ClosingWrong, Place: p.name, Class: id.Class, Spool: id.Spool, Key: key}
@@ -250,7 +250,8 @@ func (a *auditor) reportClosedNothing(ctx context.Context, p *place, id object.O
 	return nil
 }
 
-// noteBeyondEnd makes what is ahead of a closed chain's end a part of what the closing says: no manifest will ever cover it.
+// noteBeyondEnd gives the finding about an object ahead of a closed chain's end the verdict Closed: no manifest will ever cover the
+// object.
 func (w *walk) noteBeyondEnd(f *Finding) {
 	if w.Closed != nil && f.Code == Uncovered {
 		f.Verdict = Closed

@@ -6,8 +6,8 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
-// TestClosingHidesNoHead: a head tells what another place has. That a chain is closed does not make that less owed here, as long as
-// the other place is not audited too.
+// TestClosingHidesNoHead: a head says what another place has. Even if the chain here is closed, those records stay owed until the
+// other place is audited too.
 func TestClosingHidesNoHead(t *testing.T) {
 	p := places{"idc": newPlaces()["idc"]}
 	c := newChain(t, p, "idc", nil).add(2, nil)

@@ -44,7 +44,7 @@ func gone(t *testing.T, p places, change func(*ship.Options)) (id, dir string) {
 	return id, dir
 }
 
-// TestClose: a spool that is gone for good is owed until somebody closes it, and then is told apart from a complete one.
+// TestClose: a spool that is permanently gone is owed until somebody closes it, and then Closed, not Complete.
 func TestClose(t *testing.T) {
 	p := finished(t)
 	id, _ := gone(t, p, nil)
@@ -75,8 +75,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestCloseCommand: an adopter has ended for good, and its volume has delivered the rest as a copy of itself. Nobody ends the chain of the
-// adopter: the finding names the command that does, and the spool that has delivered since.
+// TestCloseCommand: an adopter has ended permanently, and its volume has delivered the rest as a copy of itself. Nobody ends the chain of
+// the adopter: the finding names the command that does, and the spool that has delivered since.
 func TestCloseCommand(t *testing.T) {
 	p := newPlaces()
 	for _, at := range []string{"idc", "s3"} {
@@ -94,7 +94,7 @@ func TestCloseCommand(t *testing.T) {
 	p.closeSpool(t, "vpn", testSpool, nil, "idc", "s3")
 	wants(t, p.audit(t, deep), audit.Closed)
 
-	// Of a spool without copies, the advice names the spool too.
+	// For a spool without copies, the cure names the spool too.
 	p = newPlaces()
 	newChain(t, p, "idc", nil).add(3, nil)
 	newChain(t, p, "s3", nil).add(3, nil)
@@ -105,7 +105,7 @@ func TestCloseCommand(t *testing.T) {
 	}
 }
 
-// TestCloseApart: each place is closed behind its own chain's end. What one has and the other lacks stays owed until it is
+// TestCloseApart: at each place, the spool is closed after its own chain's end. What one has and the other lacks stays owed until it is
 // replayed; the chain does not grow by that.
 func TestCloseApart(t *testing.T) {
 	for _, deeply := range []bool{false, true} {
@@ -151,8 +151,7 @@ func TestCloseApart(t *testing.T) {
 	}
 }
 
-// TestReopened: a closed spool that delivers again is a finding, also if it then ends as it should, until somebody who has
-// seen that closes it again.
+// TestReopened: a closed spool that delivers again is a finding, even if its chain then becomes final, until somebody closes it again.
 func TestReopened(t *testing.T) {
 	p := newPlaces()
 	id, dir := gone(t, p, nil)
@@ -179,7 +178,7 @@ func TestReopened(t *testing.T) {
 	}
 }
 
-// TestCloseSigned: where signing is used, nobody closes a spool without a key.
+// TestCloseSigned: if chains are signed, nobody can close a spool without a key.
 func TestCloseSigned(t *testing.T) {
 	key, other := newKey(1), newKey(2)
 	p := newPlaces()
@@ -210,12 +209,12 @@ func TestCloseSigned(t *testing.T) {
 	}
 	p.closeSpool(t, "vpn", id, key, "idc", "s3")
 	wants(t, p.audit(t, keys), audit.Closed)
-	// One that is forged beside it takes nothing away.
+	// A forged closing beside it changes nothing.
 	p["idc"].Set(c.Key(b), b)
 	wants(t, p.audit(t, keys), audit.Damaged, audit.ClosingWrong)
 }
 
-// TestClosingWrong damages a closing, and the chain that it closes: it then closes nothing, and is named.
+// TestClosingWrong damages a closing, or the chain that it closes: the closing then closes nothing, and is reported.
 func TestClosingWrong(t *testing.T) {
 	p := newPlaces()
 	id, _ := gone(t, p, nil)
@@ -281,8 +280,8 @@ func TestClosingWrong(t *testing.T) {
 	wants(t, places{"idc": at}.audit(t), audit.Damaged, audit.ClosingWrong, audit.Open)
 }
 
-// TestClosedBeyond: what was sent and not yet covered when a spool went is told of beside its closing; nothing but that
-// object itself can tell what it holds.
+// TestClosedBeyond: an object that was sent but not yet covered when the spool was lost is reported with the verdict Closed. Only the
+// object itself shows what it holds.
 func TestClosedBeyond(t *testing.T) {
 	p := places{"idc": shiptest.Memory()}
 	c := newChain(t, p, "idc", nil).add(1, nil)
@@ -300,7 +299,7 @@ func TestClosedBeyond(t *testing.T) {
 	wants(t, p.audit(t, deep), audit.Damaged, audit.ObjectAltered)
 }
 
-// TestCloseRefuses: nothing is closed that has no need of it, or no chain, or for no reason.
+// TestCloseRefuses: Close refuses a spool that need not be closed or has no chain, and an empty reason.
 func TestCloseRefuses(t *testing.T) {
 	p := finished(t)
 	spool := strings.Split(keysOf(p["idc"], isManifest.MatchString)[0], "/")
@@ -309,7 +308,7 @@ func TestCloseRefuses(t *testing.T) {
 		"is final":               {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: "y"},
 		"nothing to close":       {Places: at, Class: "vpn", Spool: testSpool, By: "x", Reason: "y"},
 		"who closes it, and why": {Places: at, Class: spool[1], Spool: spool[2], By: "x"},
-		"closes it, and why":     {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: " \t"}, // says as little as none
+		"closes it, and why":     {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: " \t"}, // as good as no reason
 		"both are needed":        {Places: at, By: "x", Reason: "y"},
 		"no place to audit":      {Class: spool[1], Spool: spool[2], By: "x", Reason: "y"},
 	} {

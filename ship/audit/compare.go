@@ -21,7 +21,7 @@ type cursor struct {
 	next func() (step, bool)
 	stop func()
 	step step
-	more bool    // step is one; otherwise the chain has ended
+	more bool    // step is valid; otherwise the chain has ended
 	tail skipped // skipped at its end
 }
 
@@ -34,14 +34,14 @@ func (c *cursor) advance() {
 	c.step, c.more = s, true
 }
 
-// owedRange is what one place lacks after its end.
+// owedRange is what one place lacks after its chain's end.
 type owedRange struct {
 	seqRange
 	records, bytes, losses uint64
 	hour                   int32 // the earliest of its objects, 0 if it has none
 	since                  time.Time
 	from                   string // the place that has it
-	told                   bool   // by a head only: that place is not audited
+	told                   bool   // known from a head only: the place that has it is not audited
 }
 
 // difference is a segment about which two places state different things. Which of them is right is decided once their
@@ -102,7 +102,7 @@ func (d denial) report() {
 		"its final manifest says that nothing is missing, but another place has record %d in the same epoch", d.first)
 }
 
-// lastLink is the last link that was read, nil if it cannot be.
+// lastLink is the last link that was read, nil if there is none.
 func (c *cursor) lastLink() *link {
 	if c.more {
 		return c.step.at
@@ -142,8 +142,8 @@ func (s *step) bounds() (first, last uint64) {
 	return s.loss.After, s.loss.After
 }
 
-// differs names what two places state differently about a segment, receipts apart; "" if nothing. Everything else comes
-// from the stage record and from the ledger, which are fixed before the first destination is sent anything.
+// differs names what two places state differently about a segment, receipts apart; "" if nothing. Everything but receipts comes from
+// the stage record and the ledger, which are fixed before anything is sent to the first destination.
 func (s *step) differs(o *step) string {
 	switch {
 	case (s.line == nil) != (o.line == nil):
@@ -164,7 +164,7 @@ func (s *step) differs(o *step) string {
 	case reflect.DeepEqual(x, y):
 		return ""
 	case x.First == y.First && x.Last == y.Last && (damagedOnly(&x, &y) || damagedOnly(&y, &x)):
-		return "" // one got the records before they were damaged: that they are missing is said of the other
+		return "" // one got the records before they were damaged; the other one's gaps are reported as RecordsDamaged
 	case !reflect.DeepEqual(x.Gaps, y.Gaps):
 		return "they state different gaps"
 	case x.First != y.First || x.Last != y.Last:
@@ -173,7 +173,7 @@ func (s *step) differs(o *step) string {
 	return "they state different records, names or hashes"
 }
 
-// damagedOnly reports whether a line names records as damaged that another has, and accounts for all others.
+// damagedOnly reports whether two lines differ only in that hurt names more records as damaged.
 func damagedOnly(hurt, whole *ship.SegmentLine) bool {
 	missing := func(s *ship.SegmentLine) (n uint64) {
 		for _, g := range s.Gaps {
@@ -190,8 +190,8 @@ func damagedOnly(hurt, whole *ship.SegmentLine) bool {
 	return missing(hurt) > missing(whole) && hurt.Records+missing(hurt) == span && whole.Records+missing(whole) == span
 }
 
-// report blames the place whose manifest nobody vouches for: a successor or a head would have to be forged too. Where
-// both or neither are vouched for, it says so instead of guessing.
+// report blames the place whose manifest nothing vouches for: to alter the other one, a forger must forge its successor or head too.
+// If both or neither are vouched for, it says so instead of guessing.
 func (d difference) report() {
 	a, b := d.a, d.b
 	keyA, keyB := a.keyOf(d.atA), b.keyOf(d.atB)
@@ -232,9 +232,9 @@ func (o *owedRange) add(s *step, place string) {
 	}
 }
 
-// reportOwed reports what a chain still lacks. To be behind says more than to be open, so that one of them is enough. It concerns
-// no hour that the chain has passed: its sender has promised, in a manifest, that nothing will follow in that folder. A chain that is
-// final has passed every hour, but for those of objects that another place has after it: the spool was opened again.
+// reportOwed reports what a chain still lacks. Behind says more than Open, so only one of the two is reported. It concerns no hour
+// that the chain has passed: a manifest of the sender states that no object will follow in that folder. A final chain has passed
+// every hour, except those of later objects that another place has because the spool was opened again.
 func (a *auditor) reportOwed(c *walk) {
 	f := Finding{Place: c.p.name, Class: c.id.Class, Spool: c.id.Spool, Epoch: c.Epoch}.inHours(c.reached, 0)
 	switch b := &c.behind; {
@@ -246,7 +246,7 @@ func (a *auditor) reportOwed(c *walk) {
 		f.Detail = fmt.Sprintf("%s has %d records, %d bytes and %d loss lines that are not here", b.from, b.records, b.bytes, b.losses)
 		a.rec.add(f)
 	case c.Closed != nil:
-		// Nothing can begin in its spool after an operator has found it gone.
+		// No segment can begin in the spool after an operator has found it gone.
 		a.rec.atLeast(chainID{c.p.name, c.id}, Closed, span{c.id.Class, c.reached, max(c.reached, object.HourOf(c.Closed.Time))})
 	case !c.Final && c.Manifests > 0:
 		f.Code, f.First, f.Since = Open, c.Last+1, c.Time
@@ -276,7 +276,7 @@ func (a *auditor) copiesAt(c *walk) (ids []string) {
 	return ids
 }
 
-// reportAbsent reports the places that have no chain of a spool that others have one of.
+// reportAbsent reports the places that have no chain of a spool that another place has.
 func (a *auditor) reportAbsent(id object.Origin) {
 	var most *walk // the most that any place has
 	for _, p := range a.places {
@@ -294,7 +294,7 @@ func (a *auditor) reportAbsent(id object.Origin) {
 			continue
 		}
 		if g := a.groupAt(p, id); g != nil && (g.divided || !g.states(id)) {
-			continue // in a group, what the place lacks is reported by itself: see reportLack
+			continue // in a group, what the place lacks is reported separately: see reportLack
 		}
 		f := Finding{Code: Absent, Place: p.name, Class: id.Class, Spool: id.Spool, Since: most.Time}.inHours(most.began, 0)
 		if most.Last > 0 {

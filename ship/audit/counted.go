@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// counted counts the requests that are made to a destination. A listing counts once, and once more for every thousand entries, as a
-// store is asked for them.
+// counted counts the requests that are made to a destination. A listing counts at least once, and once per thousand entries begun,
+// as a store returns them.
 type counted struct {
 	ship.Guarded
 	n atomic.Uint64

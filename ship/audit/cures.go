@@ -1,6 +1,6 @@
 package audit
 
-// closeIt is the command that closes a spool, as the advices have it. Where a finding names the spool, closeCommand takes its place.
+// closeIt is the command that closes a spool, as cures contain it. If a finding names the spool, closeCommand replaces it.
 const closeIt = "audit close"
 
 // closeCommand is the command that closes a spool. The names are safe in a shell: see object.Origin.
@@ -8,13 +8,13 @@ func closeCommand(class, spool string) string {
 	return closeIt + " -class " + class + " -spool " + spool + " -reason TEXT -at URL, with -at for each place where its chain is open"
 }
 
-// cureOfCopy is the advice for an open chain of a volume that also delivers under a related id. If the volume was adopted by a process
-// that has ended for good, and its owner, or another adopter, has delivered everything as a copy since, nobody will end the chain.
+// cureOfCopy is the cure for an open chain of a volume that also delivers under a related id. If the volume was adopted by a process
+// that has ended permanently, and its owner or another adopter has since delivered everything as a copy, nobody will end the chain.
 const cureOfCopy = "if its host runs, or its volume is still to be adopted, do nothing; if everything that was on the volume has been delivered under the related id, " +
 	"nobody ends this chain any more: close it with " + closeIt
 
-// cures says what to do about each kind of finding. None of them removes or overwrites anything: what an auditor finds wrong
-// or does not know may be the only copy of what it holds.
+// cures says what to do about each kind of finding. No cure removes or overwrites anything: an object that an auditor finds wrong, or
+// does not know, may be the only copy of its records.
 var cures = map[string]string{
 	ManifestMissing:  "put the manifest back from a version or backup of this place; the records themselves may be intact: see another place's chain",
 	ManifestDamaged:  "copy the manifest aside, then put it back from a version or backup of this place; the records themselves may be intact: see another place's chain",

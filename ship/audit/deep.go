@@ -21,9 +21,9 @@ import (
 // errNotUnderstood marks what this auditor does not know, and so cannot call right or wrong.
 var errNotUnderstood = errors.New("this auditor does not know it")
 
-// read downloads an object and compares bytes and records with its line. What does not match wraps ship.ErrVerify and says
-// which check failed; where this auditor does not know codec or format it wraps errNotUnderstood, and the stored bytes are
-// right. Other errors are those of the place, which may pass.
+// read downloads an object and compares bytes and records with its line. The error of a mismatch wraps ship.ErrVerify and says
+// which check failed. If the stored bytes are right, but their codec or format is not known here, it wraps errNotUnderstood.
+// Other errors are those of the place, and may be temporary.
 func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
 	there, content, err := p.examine(ctx, s.Key, s.Receipt.Size, func(stored io.Reader) error { return p.recount(ctx, stored, s) })
 	if err != nil {
@@ -39,8 +39,8 @@ func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
 	return fmt.Errorf("%w; and its content: %w", bytes, content)
 }
 
-// examine reads an object to its end, or to the first byte after the most that it should have. there describes its stored bytes,
-// content is what decode says of them, and err is why they could not be read.
+// examine reads an object to its end, but not beyond one byte more than most. there describes its stored bytes, content is the
+// error of decode, and err is why the bytes could not be read.
 func (p *place) examine(ctx context.Context, key string, most int64, decode func(io.Reader) error) (there ship.Object, content, err error) {
 	body, err := p.dest.Open(ctx, key)
 	if err != nil {
@@ -57,16 +57,15 @@ func (p *place) examine(ctx context.Context, key string, most int64, decode func
 		return there, nil, err
 	}
 	if content != nil && !errors.Is(content, ship.ErrVerify) && !errors.Is(content, errNotUnderstood) {
-		return there, nil, content // this host's
+		return there, nil, content // an error of this host
 	}
 	stored.Sum(&there)
 	there.Key = key
 	return there, content, nil
 }
 
-// judgeBytes compares stored bytes with a line, by all that it says of them. The receipt speaks of the bytes that are there.
-// They need not be those that were staged: another compression of the same output is as good, and then only the receipt
-// describes them.
+// judgeBytes compares stored bytes with all that a line says about them. They need not be the bytes that were staged: another
+// compression of the same output is as good, and then only the receipt describes them.
 func judgeBytes(there ship.Object, s *ship.SegmentLine) error {
 	var wrong []string
 	longer := "" // it was not read to its end
@@ -157,7 +156,7 @@ func sameSpool(r format.Reader, key string) error {
 // errRecords marks what a counter finds wrong.
 var errRecords = errors.New("not the records that its line states")
 
-// blame makes damage of an error that the object is to blame for, and not this host: a full disk, say.
+// blame marks an error as damage if the object is to blame, and not this host (a full disk, say).
 func blame(err error) error {
 	if errors.Is(err, errRecords) || errors.Is(err, format.ErrCorrupt) || errors.Is(err, compress.ErrCorrupt) {
 		return fmt.Errorf("%w: %w", ship.ErrVerify, err)
@@ -194,7 +193,7 @@ func (c *counter) add(seq uint64, t int64, size int) error {
 	c.records++
 	c.bytes += uint64(size)
 	if c.plain {
-		return nil // payloads and nothing else
+		return nil // it has only payloads
 	}
 	for c.gap < len(c.line.Gaps) && c.line.Gaps[c.gap].Last < seq {
 		c.gap++
@@ -211,14 +210,15 @@ func (c *counter) add(seq uint64, t int64, size int) error {
 	return nil
 }
 
-// checkTotals compares the totals. With as many records as stated, ascending and all within what is stated, none is missing.
+// checkTotals compares the totals. If there are as many records as stated, in ascending order and all in the stated range, none
+// is missing.
 func (c *counter) checkTotals() error {
 	s := c.line
 	if c.records != s.Records {
 		return fmt.Errorf("%w: there are %d, its line says %d", errRecords, c.records, s.Records)
 	}
 	if c.plain {
-		return nil // a newline at the end of a payload is not told from the one after it
+		return nil // a newline at the end of a payload cannot be distinguished from the one after it
 	}
 	if c.bytes != s.Bytes {
 		return fmt.Errorf("%w: %d bytes, its line says %d", errRecords, c.bytes, s.Bytes)
@@ -229,7 +229,7 @@ func (c *counter) checkTotals() error {
 	return nil
 }
 
-// source counts what is read, and remembers that reading failed, which a decoder may report as damage.
+// source counts the bytes that are read, and remembers a read error, which a decoder may report as damage.
 type source struct {
 	r        io.Reader
 	progress *Progress

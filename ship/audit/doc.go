@@ -48,21 +48,21 @@
 //
 // # A running system
 //
-// You may audit a running system at any time. Chains are read before objects are listed, so that an object that is newer
-// than its chain is one that the sender is still delivering: the auditor reports it as owed. Before the auditor calls
-// anything missing, it asks once more for it by name; before it calls anything damaged, it reads it once more.
+// You may audit a running system at any time. Chains are read before objects are listed, so an object that is newer than its chain
+// is one that the sender is still delivering: the auditor reports it as owed. Before it calls anything missing, the auditor asks for
+// it once more by name; before it calls anything damaged, it reads it once more.
 //
 // # Hours
 //
-// [Result].Hours judges every hour of every class, as [Options].Hour does one: an hour is complete if it is over, every chain of the
-// class has passed it or is final at every place, and no finding may concern it. A finding about an object concerns the hour of
-// the object's folder. Damage to a chain concerns the hours between what is sound before it and after it ([Finding].HourFrom,
-// HourTo). A finding that tells neither concerns every hour of its class.
+// [Result].Hours judges every hour of every class, or only that of [Options].Hour. An hour is complete if it is over, if at every
+// place every chain of the class has passed it or is final, and if no finding concerns it. A finding about an object concerns the
+// hour of the object's folder. Damage to a chain concerns the hours between the sound parts before and after it ([Finding].HourFrom,
+// HourTo). A finding with neither bound concerns every hour of its class.
 //
 // # Watching
 //
-// A [Watcher] audits the same places again and again, and asks only for what may be new: see there what it sees at once, and what
-// only its full audits see. Its verdict on what it has seen is that of [Run].
+// A [Watcher] audits the same places again and again, and asks only for what may be new. Its documentation says what it notices at
+// once, and what only in its full audits. From what it has seen, it reaches the verdict of [Run].
 //
 // # Memory
 //
@@ -78,18 +78,18 @@
 // From the outside in. options.go and audit.go are Run and its four phases; place.go makes requests to a place. Phase one,
 // catalogue.go, lists the chains.
 //
-// Phase two judges chains. group.go reads the chains of a spool and its copies side by side. walk.go follows one chain at
-// one place; link.go judges a manifest by the previous ones and sign.go its signature; checkpoint.go notes how far it has
-// come. compare.go compares the chains of one spool at several places; match.go, beginning.go and holdings.go compare
-// those of copies. heads.go checks heads. closing.go judges closings, and close.go writes one. hour.go judges hours.
+// Phase two judges chains. group.go reads the chains of a spool and its copies side by side. walk.go follows one chain at one place;
+// link.go judges a manifest by the previous ones and sign.go its signature; checkpoint.go notes how far it has got. compare.go
+// compares the chains of one spool at several places; match.go, beginning.go and holdings.go compare those of copies. heads.go
+// checks heads. closing.go judges closings, and close.go writes one. hour.go judges hours.
 //
-// Objects: objects.go notes which objects a chain names and asks for them; deep.go reads and counts their records, within
-// the limits of bounds.go and in the formats of encoding.go; found.go compares the records of two objects. Phase three,
-// listing.go, compares the listing with the names. Phase four, ahead.go and superseded.go, reads the objects that no chain
-// names. repairs.go reads the notes of what replay.go has restored.
+// Objects: objects.go notes which objects a chain names and asks for them; deep.go reads and counts their records, within the limits
+// of bounds.go and in the formats of encoding.go; found.go compares the records of two objects. Phase three, listing.go, compares
+// the listing with the names. Phase four, ahead.go and superseded.go, reads the objects that no chain names. repairs.go reads the
+// notes of the repairs that replay.go has made.
 //
-// watcher.go repeats audits: memory.go is what it keeps of a place, index.go a listing that is kept, counted.go counts requests,
-// status.go is what it knows, teller.go writes what is new to the log, and marker.go a marker.
+// watcher.go repeats audits: memory.go is what it remembers of a place, index.go a remembered listing, counted.go counts requests,
+// status.go is the Status that it reports, and teller.go logs what is new. marker.go writes markers of complete hours.
 //
 // result.go has the findings, cures.go the advice for each, and report.go prints them.
 package audit

@@ -31,7 +31,8 @@ func encodingByKey(x format.Extra, k *object.Key) (*format.Format, compress.Code
 	return f, codec, nil
 }
 
-// isPlain reports whether the content of a line's object tells neither numbers nor times: see format.Format.
+// isPlain reports whether the content of a line's object has neither sequence numbers nor times: see
+// format.Format.
 func isPlain(x format.Extra, s *ship.SegmentLine) bool {
 	f, err := x.Format(s.Format)
 	return err == nil && f.Plain

@@ -28,8 +28,8 @@ func ExampleMark() {
 	// true
 }
 
-// A volume is lost for good: its spool's chains are closed, with a reason, at each place. Here nothing was ever delivered, so
-// there is no chain to close, and the error says so.
+// A volume is lost: its spool's chains are closed, with a reason, at each place. Here nothing was ever delivered, so there is
+// no chain to close, and the error says so.
 func ExampleClose() {
 	closings, err := audit.Close(context.Background(), &audit.CloseOptions{
 		Places: []audit.Place{{Name: "s3", Destination: shiptest.Memory()}},

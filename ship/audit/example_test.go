@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// A Watcher audits the same places again and again. Its Run does what the loop does here, in intervals.
+// A Watcher audits the same places again and again. Its Run does the same as this loop, in intervals.
 func ExampleWatcher() {
 	w, err := audit.NewWatcher(&audit.WatchOptions{Options: audit.Options{
 		Places: []audit.Place{{Name: "idc", Destination: shiptest.Memory()}, {Name: "s3", Destination: shiptest.Memory()}},
@@ -39,7 +39,7 @@ func ExampleWatcher() {
 	// owed
 }
 
-// An audit of two places, here empty ones: nothing is no proof of anything, and so not complete.
+// An audit of two places. Here they are empty, which proves nothing, so the verdict is not complete.
 func ExampleRun() {
 	r, err := audit.Run(context.Background(), &audit.Options{
 		Places: []audit.Place{{Name: "idc", Destination: shiptest.Memory()}, {Name: "s3", Destination: shiptest.Memory()}},

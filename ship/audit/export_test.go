@@ -2,29 +2,30 @@ package audit
 
 import "context"
 
-// Cures are the advices, by code.
+// Cures gives tests the cures, by code.
 func Cures() map[string]string { return cures }
 
 // KeepLess bounds what an audit keeps of a catalogue.
 func KeepLess(o *Options) { o.maxKept = 100 }
 
-// Forget has the next Step be a full audit.
+// Forget makes the next Step a full audit.
 func Forget(w *Watcher) { w.kept = nil }
 
-// JumpSooner has a Watcher jump over what it knows of chains.
+// JumpSooner makes a Watcher skip the chain keys that it knows.
 func JumpSooner(w *Watcher) {
 	for _, m := range w.kept {
 		m.relisted, m.page = 1, 2
 	}
 }
 
-// FullAudit makes a full audit beside the increments of a Watcher. adopt has it go on with what that has kept.
+// FullAudit makes a full audit beside the increments of a Watcher. adopt makes the Watcher continue with the
+// memory of that audit.
 func FullAudit(ctx context.Context, w *Watcher) (adopt func()) {
 	kept, err := w.full(ctx)
 	return func() { w.adopt(fullAudit{kept, err}) }
 }
 
-// JumpInTurn has a Watcher jump over what it knows of chains, each of which has its turn.
+// JumpInTurn makes a Watcher skip the chain keys that it knows, and list each chain in turn.
 func JumpInTurn(w *Watcher) {
 	for _, m := range w.kept {
 		m.relisted, m.page = len(m.chains.entries)-1, 2

@@ -86,8 +86,8 @@ func TestFlippedObjects(t *testing.T) {
 	}
 }
 
-// TestFlippedAhead alters an object that its place's chain does not name yet. Nobody has vouched for it, so that it is
-// called nothing better than that; where another place's chain names it, every alteration shows.
+// TestFlippedAhead alters an object that its place's chain does not name yet. No manifest vouches for it, so the audit
+// says no more than that; if another place's chain names it, every alteration is detected.
 func TestFlippedAhead(t *testing.T) {
 	for _, format := range format.Names() {
 		for _, codec := range compress.Names() {
@@ -174,8 +174,8 @@ func TestFlippedChain(t *testing.T) {
 	}
 }
 
-// TestUnknownCodec: what this auditor does not know it calls by its name, checks as far as it can, and tells nobody to put
-// away.
+// TestUnknownCodec: the auditor names a codec that it does not know, checks the object as far as it can, and advises
+// nobody to move it away.
 func TestUnknownCodec(t *testing.T) {
 	for what, change := range map[string]func(*ship.SegmentLine){
 		`codec "brotli"`: func(s *ship.SegmentLine) { s.Codec = "brotli" },
@@ -221,7 +221,7 @@ func TestNewerManifest(t *testing.T) {
 	}
 }
 
-// TestAdvice: no advice of an audit removes, overwrites or sets aside what may be the only copy.
+// TestAdvice: no cure of an audit removes, overwrites or sets aside an object that may be the only copy.
 func TestAdvice(t *testing.T) {
 	for code, text := range audit.Cures() {
 		for _, word := range []string{"remove it", "delete", "set the object aside", "set it aside", "restore the manifest from", "overwrite"} {
@@ -254,7 +254,7 @@ func TestFolderMarkers(t *testing.T) {
 	wants(t, p.audit(t), audit.Damaged, audit.ObjectUnknown)
 }
 
-// flaky damages the first answer about each key on its way.
+// flaky damages the first answer about each key in transit.
 type flaky struct {
 	*shiptest.MemoryDestination
 	mu    sync.Mutex
@@ -276,7 +276,7 @@ func (f *flaky) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
-// TestDamagedOnTheWay: nothing is called damaged that is right when it is read once more.
+// TestDamagedOnTheWay: an object that is right when it is read once more is not called damaged.
 func TestDamagedOnTheWay(t *testing.T) {
 	p := finished(t)
 	f := &flaky{MemoryDestination: p["idc"], asked: map[string]bool{}}

@@ -68,8 +68,8 @@ func (f *forger) read(at *shiptest.MemoryDestination, key string) *ship.Manifest
 	return m
 }
 
-// forge alters what is said of one spool at every place alike, and makes everything behind it fit again. It returns the
-// first manifest that it has written, by place.
+// forge alters the same statement about one spool at every place, and makes everything after it fit again. It returns the first manifest
+// that it has written, by place.
 func (f *forger) forge() map[string]string {
 	var spools []string
 	for _, k := range f.p["s3"].Keys() {
@@ -144,7 +144,7 @@ func (f *forger) alterLoss(_ *shiptest.MemoryDestination, _ []string, _ int, m *
 	return changed
 }
 
-// dropTail takes the last segment away, with its object, and lets the chain end before it.
+// dropTail removes the last segment with its object, and makes the chain end before it.
 func (f *forger) dropTail(at *shiptest.MemoryDestination, keys []string, i int, m *ship.Manifest, _ uint64) bool {
 	last := len(keys) - 1
 	if i == 0 {
@@ -196,9 +196,9 @@ func (f *forger) heads(spool string, hashes map[string]*ship.Manifest) {
 	}
 }
 
-// TestForger: whoever can write everywhere makes a tree that nothing is wrong with, as long as nobody asks for a
-// signature and none is kept that is of other bytes. With the sender's public key the first manifest that was touched is named, at each place, and no other spool
-// is accused.
+// TestForger: a forger with write access everywhere can make a tree in which the auditor finds nothing wrong, unless it checks signatures
+// or a signature is left that does not fit its bytes. With the sender's public key, it reports the first manifest that was touched at each
+// place, and accuses no other spool.
 func TestForger(t *testing.T) {
 	key := newKey(1)
 	base := signed(t, key)
@@ -233,8 +233,8 @@ func TestForger(t *testing.T) {
 	}
 }
 
-// TestSigningBegins: a chain whose sender was given a key later is vouched for from its beginning; one that is signed no
-// more is not, from there on.
+// TestSigningBegins: a chain whose sender got a key later is vouched for from its beginning. If signing stops, the chain is not vouched for
+// from there on.
 func TestSigningBegins(t *testing.T) {
 	key := newKey(1)
 	keys := func(o *audit.Options) { o.Keys = []ed25519.PublicKey{public(key)} }

@@ -19,15 +19,15 @@ type stored struct {
 	line *ship.SegmentLine
 }
 
-// comparedAtOnce bounds how many records are compared in one reading, and with it the memory: 9 bytes each.
+// comparedAtOnce bounds how many records are compared in one pass, and so the memory: 9 bytes each.
 const comparedAtOnce = 4 << 20
 
-// maxCompared bounds how often an object is read. No segment has more records.
+// maxCompared bounds a range, and so how often an object is read. No segment has more records.
 const maxCompared = 64 * comparedAtOnce
 
-// unfound looks for each record of a range of an object in other objects: with the same number, time, attributes and payload. It returns the
-// first of those that none has, up to the last of those that follow it, and whether it has all records of the range. What was
-// damaged before one of the others was delivered is not looked for.
+// unfound looks in other objects for each record of a range of an object, with the same number, time, attributes and payload. lost is the
+// first run of records that none of them has; all reports whether the object itself has all records of the range. Records that were damaged
+// before one of the others was delivered are not looked for.
 func (s stored) unfound(ctx context.Context, first, last uint64, others []stored) (lost seqRange, all bool, err error) {
 	all = true
 	if last-first >= maxCompared {
@@ -60,10 +60,10 @@ func (s stored) unfound(ctx context.Context, first, last uint64, others []stored
 	return seqRange{}, all, nil
 }
 
-// comparison is what is kept of the records that are looked for.
+// comparison holds the hashes of the records that are looked for.
 type comparison struct {
 	seed  maphash.Seed
-	plain bool // one of the objects tells payloads only
+	plain bool // one of the objects has only payloads
 	seqRange
 	want []uint64 // by sequence number; 0 for none
 	done []bool   // found, or not looked for
@@ -87,7 +87,7 @@ func (c *comparison) skip(g segment.Range) {
 	}
 }
 
-// hash is equal for two records that are the same. Plain formats tell payloads only.
+// hash is equal for equal records. If one of the objects has only payloads, only those are hashed.
 func (c *comparison) hash(rec *segment.Record) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)

@@ -33,8 +33,8 @@ func TestOtherSegmentVersion(t *testing.T) {
 	}
 }
 
-// TestComparisonAttrs: two records that differ in their attributes alone are two records, unless one of the objects tells
-// payloads only.
+// TestComparisonAttrs: two records that differ only in their attributes are different records, unless one of the objects
+// has only payloads.
 func TestComparisonAttrs(t *testing.T) {
 	set := func(pairs map[string]string) *segment.Attrs {
 		a, err := segment.NewAttrs(pairs)

@@ -21,7 +21,7 @@ type group struct {
 	here  []bool // by index of the place: whether it has a chain of the group
 
 	pieces  []piece          // of the segment that is being compared
-	pairs   map[mate]*cursor // whose pieces are the same segment with different hashes
+	pairs   map[mate]*cursor // chains whose pieces are the same segment with different hashes
 	diffs   []difference
 	doubled []Finding
 	bare    []bareRest
@@ -66,8 +66,8 @@ func (a *auditor) groups() iter.Seq[[]object.Origin] {
 	}
 }
 
-// judgeGroup judges the chains of a group at all places, side by side. Segment numbers are what they have in common: manifests
-// and epochs are divided differently at each place, since each goes at its own pace.
+// judgeGroup judges the chains of a group at all places, side by side. It aligns them by segment number, because manifests and
+// epochs are divided differently at each place: each place gets segments at its own pace.
 func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
 	g := &group{a: a, here: make([]bool, len(a.places)), pairs: map[mate]*cursor{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
 	defer func() {
@@ -107,7 +107,7 @@ func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
 	if ctx.Err() != nil {
 		return
 	}
-	for _, id := range ids { // also of those that have no chain here: a head may be all that is left
+	for _, id := range ids { // also ids without any chain: a head may be all that is left
 		var all []*cursor
 		if i := slices.IndexFunc(g.sides, func(s *side) bool { return s.id == id }); i >= 0 {
 			all = g.sides[i].all
@@ -180,9 +180,9 @@ func (g *group) cursors() iter.Seq[*cursor] {
 	}
 }
 
-// isDivided reports whether the records really are divided between several ids. A chain that states nothing makes no group:
-// anybody could have put it there, to have the others judged less strictly. Where chains must be signed, one that is not is damage
-// by itself.
+// isDivided reports whether the records really are divided between several ids. A chain that states no segment does not count:
+// anyone could have put it there, so that the others are judged less strictly. If chains must be signed it counts, because an
+// unsigned one is damage by itself.
 func (g *group) isDivided() bool {
 	n := 0
 	for _, s := range g.sides {
@@ -193,8 +193,8 @@ func (g *group) isDivided() bool {
 	return n > 1
 }
 
-// report reports what was found. A place that contradicts another one within one id is damage if there is no other id that
-// explains it; in a group, whose chains must differ, what counts is where each segment was found.
+// report reports what was found. If places contradict each other within one id, and no other id explains that, it is damage. In a
+// divided group the chains must differ; there it only matters at which places each segment was found.
 func (g *group) report(ctx context.Context) {
 	if len(g.sides) > 1 {
 		g.a.mu.Lock()
@@ -224,7 +224,7 @@ func (g *group) report(ctx context.Context) {
 	for c := range g.cursors() {
 		c.behind, c.group = owedRange{}, g
 		if c.NotOwed >= c.birth && c.birth > 0 && g.begunBefore(c) {
-			c.NotOwed -= c.birth // what comes before is in another chain
+			c.NotOwed -= c.birth // the earlier records are in another chain
 		}
 	}
 	g.a.mu.Lock()

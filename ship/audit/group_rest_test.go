@@ -52,8 +52,8 @@ func TestRests(t *testing.T) {
 	}
 }
 
-// TestEmptyRests: two owners say of the same segment that the place has all its records. Neither has one of it there, so that
-// none is there twice.
+// TestEmptyRests: two owners state about the same segment that the place already has all its records. Neither has delivered one of
+// them, so none is there twice.
 func TestEmptyRests(t *testing.T) {
 	p := newPlaces()
 	for _, name := range []string{"idc", "s3"} {
@@ -65,7 +65,7 @@ func TestEmptyRests(t *testing.T) {
 	both(t, p, audit.Complete)
 }
 
-// TestRestOfOthers: a rest is said to begin later than it does. Nothing but the records themselves can tell.
+// TestRestOfOthers: a line says that a rest begins later than it does. Only the records themselves show that.
 func TestRestOfOthers(t *testing.T) {
 	for _, format := range []string{format.NDJSON, format.Lines} {
 		x := &copies{places: newPlaces()}
@@ -169,7 +169,7 @@ func TestSuperseded(t *testing.T) {
 	both(t, p, audit.Complete, audit.ObjectSuperseded)
 	p["s3"].Set(key, compressed(t, (&chain{data: "z"}).raw(11, 20), 1))
 	both(t, p, audit.Damaged, audit.ObjectUnknown)
-	// The same object beside a chain that nobody shares is a stranger's.
+	// The same object beside a chain of a spool without copies is unknown.
 	p = newPlaces()
 	newChain(t, p, "idc", nil).add(2, nil).add(0, final)
 	c := newChain(t, p, "s3", nil).add(2, nil).add(0, final)
@@ -254,8 +254,7 @@ func TestOtherFormat(t *testing.T) {
 	both(t, x.finalize().places, audit.Damaged, audit.RecordsDamaged)
 }
 
-// TestGroupMutations damages one place of a group. Nothing of it passes for complete, and the other place's objects are
-// not accused.
+// TestGroupMutations damages one place of a group. No damage goes unnoticed, and the other place's objects are not accused.
 func TestGroupMutations(t *testing.T) {
 	kinds := []func(*mutator) mutation{
 		(*mutator).rename, (*mutator).swap, (*mutator).cutTail, (*mutator).rollBack, (*mutator).forge, (*mutator).rewrite,
@@ -272,7 +271,7 @@ func TestGroupMutations(t *testing.T) {
 		}
 		for _, key := range done.keys {
 			said := slices.ContainsFunc(r.Findings, func(f audit.Finding) bool { return f.Key == key || strings.HasSuffix(f.Other, ": "+key) })
-			// The end of a chain that no head tells of is missed as what the place owes.
+			// If no head shows that the end of a chain was cut off, the missing records are reported as owed.
 			if owed := slices.ContainsFunc(r.Findings, func(f audit.Finding) bool { return f.Place == "s3" }); !said && !owed {
 				t.Errorf("mutation %d: %s: nothing is said of %s: %+v", i, done.what, key, r.Findings)
 			}

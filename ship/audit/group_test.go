@@ -26,7 +26,7 @@ import (
 // relatedID is an id of a copy of the test spool.
 func relatedID(n int) string { return testSpool[:10] + fmt.Sprintf("%016d", n) }
 
-// by continues a chain as the owner of another copy, who has records of its own.
+// by continues a chain as the owner of another copy, which has records of its own.
 func (c *chain) by(data string) *chain {
 	c.data = data
 	return c
@@ -130,8 +130,8 @@ func finding(t *testing.T, r *audit.Result, code, place string) audit.Finding {
 	return f[0]
 }
 
-// TestMixedWinners: the chain of one id has the records of one copy at one place, and those of another at another. Each
-// record is at each place once, and so nothing is wrong.
+// TestMixedWinners: the chain of one id has the records of one copy at one place, and those of another copy at the other place. Each
+// record is at each place once, so nothing is wrong.
 func TestMixedWinners(t *testing.T) {
 	x := mixed(t).finalize()
 	r := both(t, x.places, audit.Complete)
@@ -215,7 +215,7 @@ func TestGroupDoubled(t *testing.T) {
 	both(t, x.finalize().places, audit.Damaged, audit.RecordsDoubled)
 }
 
-// TestGroupOpen: the chain of each owner must be closed out, at each place.
+// TestGroupOpen: the chain of each owner must be final at each place.
 func TestGroupOpen(t *testing.T) {
 	for i := range 4 {
 		x := mixed(t)
@@ -435,7 +435,7 @@ func TestSignedEnd(t *testing.T) {
 	both(t, p, audit.Complete)
 }
 
-// TestGroupHour: what a place lacks of a copy keeps those hours open that its objects are in, whoever else has passed them.
+// TestGroupHour: if a place lacks objects of a copy, their hours stay open, even if other chains have passed them.
 func TestGroupHour(t *testing.T) {
 	x := mixed(t)
 	for _, k := range x.places["s3"].Keys() {

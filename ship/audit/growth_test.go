@@ -28,7 +28,7 @@ func benchObjects(b *testing.B, n int) {
 	}
 	var most float64
 	done, watched := make(chan struct{}), make(chan struct{})
-	go func() { // the collector of garbage sees to it that this is little more than what lives
+	go func() { // measures the heap, which the garbage collector keeps little larger than the live objects
 		defer close(watched)
 		for {
 			select {

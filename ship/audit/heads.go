@@ -14,7 +14,8 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// wanted is which links heads speak of: only these are kept in memory, of chains that may have millions.
+// wanted returns a map for the links that heads name. Only these links are kept in memory, because a chain may have
+// millions.
 func (a *auditor) wanted(id object.Origin) map[headID]*link {
 	m := map[headID]*link{}
 	for _, p := range a.places {
@@ -29,14 +30,13 @@ func (a *auditor) wanted(id object.Origin) map[headID]*link {
 	return m
 }
 
-// foundHead is a head that was read.
 type foundHead struct {
 	*ship.Head
 	p   *place
 	key string
 }
 
-// checkHeads compares the heads at every place with the chains they speak of.
+// checkHeads compares the heads at every place with the chains that they name.
 func (a *auditor) checkHeads(ctx context.Context, id object.Origin, all []*cursor) {
 	type task struct {
 		p     *place
@@ -91,7 +91,8 @@ func (a *auditor) checkHeads(ctx context.Context, id object.Origin, all []*curso
 	}
 }
 
-// readHead reads one head. Like a manifest it must be what its key says, or a copy of another could stand in for it.
+// readHead reads one head. Like a manifest, it must be what its key says; otherwise a copy of another head could take its
+// place.
 func (p *place) readHead(ctx context.Context, id object.Origin, epoch uint32, l listedHead) (h *ship.Head, err error) {
 	key := object.HeadKey(id.Class, id.Spool, epoch, l.destination, l.number)
 	return document(p.kept, key, func() (*ship.Head, error) { return p.readHeadOf(ctx, id, epoch, l, key) })
@@ -118,9 +119,9 @@ func (p *place) readHeadOf(ctx context.Context, id object.Origin, epoch uint32, 
 	return h, err
 }
 
-// checkHead compares one head with its chain. A head is sent only after its manifest is at the destination, so that it
-// never names a manifest that is yet to come: a chain that ends before its head was cut off, or is being written while it is
-// read. The furthest head of each such chain goes to reportCut, which finds out which of the two it is.
+// checkHead compares one head with its chain. A head is sent only after its manifest is at the destination, so it never
+// names a manifest that is yet to come. A chain that ends before that manifest was cut off, or has grown since it was
+// listed. cut gets the latest head of each such chain, and reportCut finds out which of the two it is.
 func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
 	if c := spokenOf(h, all); c != nil {
 		if c.p == h.p {
@@ -133,9 +134,9 @@ func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut ma
 		l := c.wanted[headID{h.Epoch, h.Number}]
 		ours := c.p.chains[id].epoch(h.Epoch)
 		fits := l != nil && hex.EncodeToString(l.hash[:]) == h.Hash
-		// A sender that found its chain again after its disk had lost it knows of more than the manifest does.
+		// A sender that recovered its chain after its disk had lost it may state a higher Last than the manifest does.
 		last := l != nil && (h.Last == l.last || h.Last > l.last && c.NotOwed > 0)
-		// A head that anybody may have written accuses no chain, and vouches for none.
+		// A head that anyone may have written proves nothing, for or against a chain.
 		trusted := len(a.o.Keys) == 0 || h.p.kept.isSigned(h.Head, func() error { return h.CheckSignature(a.o.Keys...) }) == nil
 		switch {
 		case fits && last && h.Final == l.ended:
@@ -177,16 +178,16 @@ func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut ma
 	a.strays = append(a.strays, h)
 }
 
-// spokenOf returns the chain that a head speaks of, nil if no place has one of that name. A place may have had several
-// names, one after the other, and in its time another place's: a chain whose end was cut off does not get away with a new
-// name, and two places whose names were exchanged are not taken for each other.
+// spokenOf returns the chain that a head names, nil if no place has one of that name. A place may have had several names
+// over time, even one that another place has now. The name in the head's epoch comes first, in case two places have swapped
+// names. Other names count too: a new name must not hide a cut-off end.
 func spokenOf(h foundHead, all []*cursor) *cursor {
 	for _, c := range all {
 		if c.called[h.Epoch] == h.Destination {
 			return c
 		}
 	}
-	var then *cursor // at one time, if at none now
+	var then *cursor // one that once had the name, if none has it now
 	for _, c := range all {
 		if c.Destination == h.Destination {
 			return c
@@ -220,8 +221,8 @@ func (a *auditor) reportCut(ctx context.Context, c *cursor, h foundHead) {
 	c.reportIn(c.reached, 0, ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head tells of manifest %d, up to record %d, and the chain ends before it", h.Number, h.Last)
 }
 
-// reportStray judges a head of a chain that no place has: its place may not be among those given, or the chain is gone. All
-// chains have been read by then, so that it is known what each place is called.
+// reportStray judges a head of a chain that no place has: either its place is not among those given, or the chain is gone.
+// It runs after all chains were read, when the names of all places are known.
 func (a *auditor) reportStray(ctx context.Context, h foundHead) error {
 	id := object.Origin{Class: h.Class, Spool: h.Spool}
 	for _, p := range a.places {
@@ -229,7 +230,8 @@ func (a *auditor) reportStray(ctx context.Context, h foundHead) error {
 			continue
 		}
 		key := object.ManifestKey(id.Class, id.Spool, h.Epoch, h.Number)
-		// The chain may have begun after this place's chains were listed, and its head have come before the others' were.
+		// The chain may have begun after this place was listed, and its head may have been stored before the other place
+		// was.
 		begun, err := p.exists(ctx, key)
 		if err == nil && !begun {
 			a.rec.add(Finding{
@@ -241,10 +243,10 @@ func (a *auditor) reportStray(ctx context.Context, h foundHead) error {
 	}
 	w := h.p.walks[id]
 	if last, ok := h.p.reaches(id); ok && last >= h.Last {
-		return nil // also under a related id: which of them has the records, nothing here tells
+		return nil // also if a related id has the records: nothing here shows which of the ids has them
 	}
 	if old := a.told[id]; w == nil && (old.Head == nil || old.Last < h.Last) {
-		a.told[id] = h // of a spool that has nothing else here
+		a.told[id] = h // the spool has no manifest here
 	}
 	if w != nil && w.behind.from == "" {
 		w.behind = owedRange{seqRange: seqRange{w.Last + 1, h.Last}, records: h.Last - w.Last, since: h.Time, from: "destination " + h.Destination, told: true}

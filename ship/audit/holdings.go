@@ -2,7 +2,7 @@ package audit
 
 import "github.com/penstock-go/penstock/ship"
 
-// holdings is what the chains of a place name.
+// holdings is the lines that the chains of a place state.
 type holdings struct {
 	segments map[uint64]ship.SegmentLine // of a spool that has no relatives, by number
 	contents map[content]ship.SegmentLine
@@ -25,8 +25,8 @@ func (h holdings) add(s *ship.SegmentLine) {
 	h.taken[s.Key] = true
 }
 
-// find returns the line about the records of another place's line, or that line itself, with the key that its object gets
-// here, if none is named. what says that the two contradict each other.
+// find returns this place's line about the records of another place's line. If there is none, it returns that other
+// line, with the key that its object gets here. what says how the two contradict each other.
 func (h holdings) find(s *ship.SegmentLine) (there ship.SegmentLine, named bool, what string) {
 	if h.contents == nil {
 		if there, named = h.segments[s.Segment]; !named {

@@ -15,11 +15,11 @@ import (
 // be going on at the senders.
 const skew = 5 * time.Minute
 
-// calendar is for how many hours back a Result reports hours without an object too: an idle hour must be complete as well.
+// calendar is for how many past hours a Result also reports those without an object, because an idle hour must become complete too.
 const calendar = 35 * 24
 
-// HourReport is the judgement on one hour of a class: the one that Options.Hour and Options.Class ask for. The hour is that
-// of an object's folder, in which the object's segment began: see object.HourPrefix.
+// HourReport is the judgement on one hour of a class, the same as that of an audit with Options.Hour and Options.Class. The hour of an
+// object is that of its folder, in which its segment began: see object.HourPrefix.
 type HourReport struct {
 	Class   string    `json:"class"`
 	Hour    time.Time `json:"hour"`
@@ -34,7 +34,7 @@ type Tally struct {
 	Bytes   uint64 `json:"bytes"` // of payload
 }
 
-// beginOf returns when an hour begins, the zero time for hour 0, which stands for none.
+// beginOf returns when an hour begins, the zero time for hour 0, which means none.
 func beginOf(hour int32) time.Time {
 	if hour == 0 {
 		return time.Time{}
@@ -62,7 +62,7 @@ func (f *Finding) span() (s span, ok bool) {
 		s.to = object.HourOf(f.HourTo)
 	}
 	if s.class == "" && f.Key != "" {
-		// What is not a key may still be below the folder of a class, or of one of its hours.
+		// A name that is not a valid key may still be below the folder of a class, or of one of its hours.
 		part := strings.Split(f.Key, "/")
 		if class, isData := strings.CutPrefix(part[0], object.DataPrefix); isData {
 			s.class = class
@@ -77,7 +77,7 @@ func (f *Finding) span() (s span, ok bool) {
 	return s, true
 }
 
-// Concerns reports whether a finding may concern an hour of a class.
+// Concerns reports whether the finding may concern an hour of a class.
 func (f *Finding) Concerns(class string, hour time.Time) bool {
 	s, ok := f.span()
 	return ok && (s.class == "" || s.class == class) && s.has(object.HourOf(hour))
@@ -97,7 +97,8 @@ func folderHour(part []string) int32 {
 	return object.HourOf(t)
 }
 
-// inHours bounds the hours that a finding concerns. A clock that was set back must not make them none.
+// inHours bounds the hours that a finding concerns. It swaps bounds in the wrong order: a clock that was set back must not empty the
+// range.
 func (f Finding) inHours(from, to int32) Finding {
 	if to != 0 && from > to {
 		from, to = to, from
@@ -106,7 +107,7 @@ func (f Finding) inHours(from, to int32) Finding {
 	return f
 }
 
-// boundHours bounds a finding about an object by the name of the object.
+// boundHours bounds a finding about an object by the hour in the object's name.
 func (f *Finding) boundHours() {
 	if k, ok := object.ParseKey(f.Key); ok && f.HourFrom.IsZero() && f.HourTo.IsZero() {
 		*f = f.inHours(k.Hour, k.Hour)
@@ -129,13 +130,13 @@ func (w *walk) tally(hour int32, records, bytes uint64) {
 	}
 }
 
-// evidence is what the senders' clocks say of the end of hours.
+// evidence is what the senders' clocks say about the end of hours.
 type evidence struct {
-	reached *walk // whose chain has come furthest
+	reached *walk // whose chain has reached the latest hour
 	heard   *walk // whose last manifest is the latest
 }
 
-// evidenceOf returns what the chains of a class say, "" for all.
+// evidenceOf returns the evidence in the chains of a class, "" for all.
 func (a *auditor) evidenceOf(class string) (e evidence) {
 	better := func(w, old *walk, by int) bool {
 		return old == nil || cmp.Or(by, strings.Compare(old.p.name+old.Spool, w.p.name+w.Spool)) > 0
@@ -167,10 +168,10 @@ func (e evidence) hasSeenEnd(hour int32) *walk {
 	return nil
 }
 
-// hourOpen judges whether an hour is over. Before its end a new spool may begin in it, and a spool that was closed out may be
-// opened again, so that the promises of the chains that are here are not enough: the hour must have ended by this host's clock,
-// and by that of a sender too unless it ended so long ago that no clock is that wrong. Both clocks can err, and an hour that is
-// called complete too early is a batch job without the rest of its records.
+// hourOpen judges whether an hour is over. Before its end, a new spool may begin in it, and a spool with a final chain may be opened
+// again, so the statements of the chains that are here are not enough. The hour must have ended by this host's clock, and also by the
+// clock of a sender unless skew has passed since. Both clocks can be wrong, and if an hour is called complete too early, a batch job
+// misses the rest of its records.
 func hourOpen(hour int32, now time.Time, e evidence) (f Finding, open bool) {
 	end, sender := beginOf(hour+1), e.hasSeenEnd(hour)
 	f = Finding{Code: HourOpen}.inHours(hour, hour)
@@ -188,7 +189,7 @@ func hourOpen(hour int32, now time.Time, e evidence) (f Finding, open bool) {
 	return f, true
 }
 
-// checkHour reports the hour that was asked about if it is not over.
+// checkHour reports the hour of Options.Hour if it is not over.
 func (a *auditor) checkHour(now time.Time) {
 	if a.o.Hour.IsZero() {
 		return
@@ -205,8 +206,8 @@ func (a *auditor) checkHour(now time.Time) {
 	}
 }
 
-// judgeHours judges every hour of every class that has objects or findings, and those without, up to this one, as far back as a calendar
-// shows.
+// judgeHours judges every hour of every class that has objects or findings. From the first hour with objects on, but at most calendar
+// hours back, it also judges the others.
 func (a *auditor) judgeHours(now time.Time) []HourReport {
 	all := []HourReport{}
 	for _, class := range a.classes() {

@@ -14,12 +14,12 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// patient waits between attempts as in earnest: hours of fake time have many milliseconds. zstd shares encoders, which
-// cannot be used in more than one bubble.
+// patient waits between attempts as in production: the tests' milliseconds would be too many attempts in hours of fake time. zstd shares
+// encoders, which cannot be used in more than one bubble.
 func patient(o *ship.Options) { o.Backoff, o.Codec = ship.Backoff, "gzip" }
 
-// TestIdleHours: a spool that nothing comes into passes each hour all the same, as long as it lives, and at no more than
-// one manifest an hour. One that is owed something, or dead, passes none.
+// TestIdleHours: a spool that receives nothing still passes each hour as long as it is open, with at most one manifest per hour. A spool
+// that still owes records, or is dead, passes none.
 func TestIdleHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlaces()
@@ -75,7 +75,7 @@ func TestIdleHours(t *testing.T) {
 			t.Errorf("%d manifests in five idle hours", n)
 		}
 
-		// One destination does not get what is kept: it passes nothing more until it has it.
+		// One destination does not get what is kept: its chain passes no more hours until it does.
 		down.Store(true)
 		x.segments(1)
 		time.Sleep(2 * time.Hour)
@@ -111,7 +111,7 @@ func TestIdleHours(t *testing.T) {
 	})
 }
 
-// TestDeadSpool: nobody says anything for a spool whose host is gone.
+// TestDeadSpool: nobody writes manifests for a spool whose host is gone.
 func TestDeadSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlaces()
@@ -125,8 +125,8 @@ func TestDeadSpool(t *testing.T) {
 	})
 }
 
-// TestHourNotOver: an hour that is not over is not complete, whatever its chains promise: a spool that was closed out may be
-// opened again, and another one may begin.
+// TestHourNotOver: an hour that is not over is not complete, whatever its chains state: a final spool may be opened again, and another
+// one may begin.
 func TestHourNotOver(t *testing.T) {
 	p := finished(t)
 	for _, ahead := range []time.Duration{0, time.Hour, 1000 * time.Hour} {

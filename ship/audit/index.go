@@ -40,8 +40,8 @@ func (x *index) below(prefix string) (from, to int) {
 	return from, from + n
 }
 
-// replace puts a new listing in the place of a range, and reports whether it is the same as the old one. changed is called with each key
-// that came, went, or has another size.
+// replace replaces a range by a new listing, and reports whether the two are the same. It calls changed with each key that appeared,
+// disappeared, or has another size.
 func (x *index) replace(from, to int, entries []ship.Entry, changed func(key string)) (same bool) {
 	old := x.entries[from:to]
 	same = len(old) == len(entries)
@@ -70,7 +70,6 @@ func (x *index) replace(from, to int, entries []ship.Entry, changed func(key str
 	return same
 }
 
-// yield yields the entries.
 func (x *index) yield(yield func(ship.Entry, error) bool) {
 	for _, e := range x.entries {
 		if !yield(e, nil) {

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// noteUnreadable notes a manifest that cannot be read. It is reported once the next one tells how far the hole reaches: which
-// records are concerned is in its header, as prev_last, and nowhere else.
+// noteUnreadable notes a manifest that cannot be read. It is reported only after the next readable one: the header of that one
+// (prev_last) is the only place that says which records are concerned.
 func (w *walk) noteUnreadable(f fetched) {
 	if w.hole != nil && w.hole.Epoch == f.epoch && w.hole.Code == ManifestMissing && errors.Is(f.err, fs.ErrNotExist) && w.hole.to+1 == f.number {
 		w.hole.to = max(f.number, f.to)
@@ -36,7 +36,7 @@ func (w *walk) noteUnreadable(f fetched) {
 	w.hole, w.prev = h, nil
 }
 
-// reportHole reports the hole that was open. next is the first sequence number after it, 0 if that is unknown.
+// reportHole reports the open hole, if there is one. next is the first sequence number after it, 0 if unknown.
 func (w *walk) reportHole(next uint64) {
 	h := w.hole
 	if h == nil {
@@ -63,8 +63,8 @@ func (w *walk) reportHole(next uint64) {
 	w.a.rec.add(h.Finding)
 }
 
-// horizon is the last hour in which anything that a manifest and those before it cover can have begun: that in which it was
-// written, by the same clock, or that of its own objects.
+// horizon is the last hour in which a segment can have begun that a manifest, or one before it, covers: the hour in which the
+// manifest was written, by the same clock, or that of its newest object.
 func horizon(m *ship.Manifest) int32 {
 	last := object.HourOf(m.Header.Time)
 	for i := range m.Segments {
@@ -75,8 +75,8 @@ func horizon(m *ship.Manifest) int32 {
 	return last
 }
 
-// judgeManifest judges a manifest by those before it, and makes it the chain's end. jump: it does not go on where the one before
-// ends, for a reason that is known or has been reported.
+// judgeManifest judges a manifest by the previous ones, and makes it the chain's end. jump: it does not continue where the
+// previous one ends, for a reason that is known or has been reported.
 func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	h := &m.Header
 	l := &link{epoch: h.Epoch, number: h.Number, hash: m.Hash, last: m.Footer.Last, ended: m.Footer.Final || m.Footer.ClosedBy != nil, time: h.Time}
@@ -108,8 +108,8 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 			w.holes = append(w.holes, seqRange{1, h.PrevLast})
 		}
 	case zero && h.Destination != w.Destination:
-		// The sender calls this place by another name now: a chain of its own, which says where it joined. What it repeats
-		// is what was not deleted on its disk yet.
+		// The sender has renamed this destination, which begins a new chain that says where it joined. The records that it
+		// repeats are those that the sender's disk still had.
 		jump, w.repeats = true, true
 		if h.PrevLast > prev.last {
 			w.checkSequence(h, key)
@@ -156,14 +156,14 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	return jump
 }
 
-// checkHash checks that l names prev. If it does not, either may be wrong: whoever altered prev has changed its hash, whoever
-// altered l may have changed what it names. The next link decides, since it names l: to accuse the wrong one of two
-// would send people to restore a file that is right.
+// checkHash checks that l names the hash of prev. If it does not, either may be wrong: altering prev changes its hash, altering
+// l may change the hash that it names. The next link decides, because it names l. Blaming the wrong one would make an operator
+// restore a file that is right.
 func (w *walk) checkHash(prev, l *link, want string) {
 	fits := hex.EncodeToString(prev.hash[:]) == want
 	prev.vouched = prev.vouched || fits
 	if w.broken[0] != nil {
-		// The two links before do not fit: prev is the culprit unless it is vouched for now.
+		// prev and the link before it do not fit: prev is the culprit, unless l names its hash.
 		if fits {
 			w.blame(w.broken[0], w.broken[1], false)
 		} else {
@@ -178,7 +178,7 @@ func (w *walk) checkHash(prev, l *link, want string) {
 	}
 }
 
-// blame reports that a link is not the one that was written. unsure: it may as well be the other.
+// blame reports that a link is not the manifest that was written. unsure: it may just as well be the other one.
 func (w *walk) blame(culprit, other *link, unsure bool) {
 	text := "it is not the manifest that the previous and the next one were written with"
 	if unsure {
@@ -187,7 +187,7 @@ func (w *walk) blame(culprit, other *link, unsure bool) {
 	w.report(ChainBroken, culprit.epoch, 0, 0, w.manifestKey(culprit), w.p.name+": "+w.manifestKey(other), "%s", text)
 }
 
-// checkSequence checks that the chain goes on where it ended.
+// checkSequence checks that a manifest continues where the chain ended.
 func (w *walk) checkSequence(h *ship.ManifestHeader, key string) (jump bool) {
 	switch last := w.prev.last; {
 	case h.PrevLast == last:
@@ -210,8 +210,8 @@ func (w *walk) reportRepeat(h *ship.ManifestHeader, last uint64, key string) {
 		"it continues after record %d, but the chain had already reached record %d: records are stated twice", h.PrevLast, last)
 }
 
-// reportCutEpoch reports an epoch whose end is not the one that the next epoch was begun after. Unlike within an epoch, that is
-// most likely a tail that was cut off, for nothing else in the listing shows it: an epoch may end with any number.
+// reportCutEpoch reports an epoch whose last manifest is not the one that the next epoch names. Unlike within an epoch, the
+// likely cause is that the end was cut off: an epoch may end with any number, so the listing does not show it.
 func (w *walk) reportCutEpoch(prev *link, h *ship.ManifestHeader) {
 	first, last := prev.last+1, h.PrevLast
 	if last < first {
@@ -223,8 +223,8 @@ func (w *walk) reportCutEpoch(prev *link, h *ship.ManifestHeader) {
 		"epoch %d follows another manifest than the last one of epoch %d: the end of that epoch was cut off, or its last manifest was altered", h.Epoch, prev.epoch)
 }
 
-// checkOrder checks that nothing follows an end. An epoch need not be closed before the next one begins: the next one's link
-// to its last manifest says that nothing followed.
+// checkOrder checks that nothing follows an end. An epoch need not be closed before the next one begins: the next one names the
+// hash of its last manifest, which shows that nothing followed.
 func (w *walk) checkOrder(h *ship.ManifestHeader, prev *link, key string) {
 	ended := w.Final || w.closed != 0
 	switch {
@@ -237,7 +237,7 @@ func (w *walk) checkOrder(h *ship.ManifestHeader, prev *link, key string) {
 	}
 }
 
-// keepBrokenPair gives up waiting for a third link.
+// keepBrokenPair stops waiting for a third link that decides about a pair.
 func (w *walk) keepBrokenPair() {
 	if w.broken[0] != nil {
 		w.pairs = append(w.pairs, w.broken)
@@ -245,7 +245,8 @@ func (w *walk) keepBrokenPair() {
 	w.broken = [2]*link{}
 }
 
-// blameBrokenPairs names the one of two links that do not fit where no third has told. Heads have been looked at by then.
+// blameBrokenPairs blames one link of each pair that no third link has decided. Heads, which may vouch for one, were checked
+// before.
 func (w *walk) blameBrokenPairs() {
 	w.keepBrokenPair()
 	for _, p := range w.pairs {

@@ -102,8 +102,7 @@ func (a *auditor) listHour(ctx context.Context, p *place) iter.Seq2[ship.Entry, 
 	}
 }
 
-// reportMissing reports an object that was not listed, unless it is there all the same: it may have come while the listing
-// was read.
+// reportMissing reports an object that was not listed, unless it is there: it may have been stored while the listing was read.
 func (a *auditor) reportMissing(ctx context.Context, p *place, e *expected) error {
 	k := a.key(e)
 	if !a.rec.full() {
@@ -118,9 +117,9 @@ func (a *auditor) reportMissing(ctx context.Context, p *place, e *expected) erro
 	return nil
 }
 
-// judgeUnnamed judges, by its key, an object that its place's chain does not name; readUnnamed judges its content. The
-// question is always whether its sender may be about to name it: a chain is begun before its first object is sent, and
-// names objects in sequence order after they were sent.
+// judgeUnnamed judges, by its key, an object that its place's chain does not name; readUnnamed judges its content. The question
+// is always whether its sender may still name it: a chain is begun before its first object is sent, and names objects in
+// sequence order after they were sent.
 func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) error {
 	key := l.Key
 	k, ok := object.ParseKey(key)
@@ -135,7 +134,7 @@ func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) erro
 		f.Class, f.Spool, f.Epoch, f.First, f.Last = "", "", 0, 0, 0
 		f.Detail = "not the key of an object of any spool"
 	case w == nil || w.Final && k.Epoch > w.Epoch:
-		// It is on its way if its epoch has begun since the chains were listed.
+		// It is being delivered if its epoch has begun since the chains were listed.
 		begun, err := p.hasBegun(ctx, &k)
 		if err != nil {
 			return err
@@ -171,7 +170,6 @@ func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) erro
 	return a.setAside(p, unvouched{k, l.Size, f, g})
 }
 
-// epochID is an epoch of a spool.
 type epochID struct {
 	object.Origin
 	epoch uint32
@@ -180,10 +178,10 @@ type epochID struct {
 // maxEpochs bounds what is remembered of epochs that may have begun, a hundred bytes each.
 const maxEpochs = 1 << 16
 
-// hasBegun reports whether there is a manifest now of an epoch that an object may be named in: its own, or that of a later
-// owner of its spool.
+// hasBegun reports whether there is now a manifest of an epoch that may name an object: the object's own epoch, or a later one
+// of its spool.
 func (p *place) hasBegun(ctx context.Context, k *object.Key) (begun bool, err error) {
-	// The answer of a moment ago will do: had there been no chain then, an object that was there before is a stranger's.
+	// An earlier answer will do: if there was no chain then, an object that was there before belongs to none.
 	id := epochID{k.Origin, k.Epoch}
 	if begun, ok := p.epochs[id]; ok {
 		return begun, nil
@@ -203,20 +201,20 @@ func (p *place) hasBegun(ctx context.Context, k *object.Key) (begun bool, err er
 	return false, nil
 }
 
-// isUnproven reports whether damage to the chain hides what is said of a record.
+// isUnproven reports whether damage to the chain leaves a record unproven.
 func (w *walk) isUnproven(seq uint64) bool {
 	return slices.ContainsFunc(w.holes, func(r seqRange) bool { return seq >= r.first && seq <= r.last })
 }
 
-// isDenied tells a stranger's object from one that is on its way: it reports whether another place's chain covers the records
-// of an object and does not name it.
+// isDenied reports whether another place's chain covers the records of an object and does not name it. This distinguishes an
+// unknown object from one that is being delivered.
 func (a *auditor) isDenied(p *place, k *object.Key) bool {
 	for _, q := range a.places {
 		w := q.walks[k.Origin]
 		if q == p || w == nil || k.Last > w.Last || k.First < w.First || w.isUnproven(k.First) {
 			continue
 		}
-		// From the first object of these records on: the same one may have another key there.
+		// Begin with the first object of these records: the same object may have another key there.
 		least := *k
 		least.Ext = ""
 		i, _ := slices.BinarySearchFunc(q.expected, &least, func(e expected, k *object.Key) int {

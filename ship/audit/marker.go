@@ -19,9 +19,9 @@ const MarkerVersion = 1
 // maxMarker bounds a marker in bytes.
 const maxMarker = 64 << 10
 
-// Marker says that an hour of a class was complete, to jobs that look for one object instead of asking an auditor: a JSON object in a
-// line, under object.MarkerKey (_complete/CLASS/dt=YYYY-MM-DD/hour=HH.json). It is written once and never changed: it says
-// what was true at Time. It proves nothing, and no audit reads it.
+// Marker says that an hour of a class was complete, for jobs that look for one object instead of asking an auditor. It is a line of
+// JSON under object.MarkerKey (_complete/CLASS/dt=YYYY-MM-DD/hour=HH.json), written once and never changed: it says what was true at
+// Time. It proves nothing, and no audit reads it.
 type Marker struct {
 	Version int       `json:"version"`
 	Class   string    `json:"class"`
@@ -36,13 +36,13 @@ type Marker struct {
 // ErrIncomplete is wrapped by the error of Mark for an hour that is neither complete nor closed.
 var ErrIncomplete = errors.New("the hour is not complete")
 
-// ErrMarkerTaken is wrapped by the error of Mark if the marker's key has something else. It is never overwritten: find out who wrote it,
-// and remove it if it is no marker.
+// ErrMarkerTaken is wrapped by the error of Mark if the marker's key holds something else. Mark never overwrites it: find out who
+// wrote it, and remove it if it is no marker.
 var ErrMarkerTaken = errors.New("its key has another object: look who wrote it")
 
-// Mark writes the marker of an hour to a destination, and returns its key, and whether another audit had written one. Reading is all
-// that an audit needs; this is the one write. It takes credentials that may create objects below _complete/ and read them (S3:
-// s3:PutObject and s3:GetObject on PREFIX/_complete/*, s3:ListBucket; SFTP and directories: below _complete/ and _tmp/).
+// Mark writes the marker of an hour to a destination. It returns the marker's key, and whether another audit had already written one.
+// Audits themselves only read; Mark needs credentials that may create objects below _complete/ and read them (S3: s3:PutObject and
+// s3:GetObject on PREFIX/_complete/*, s3:ListBucket; SFTP and directories: below _complete/ and _tmp/).
 func Mark(ctx context.Context, at ship.Destination, r *Result, h HourReport) (key string, before bool, err error) {
 	key = object.MarkerKey(h.Class, object.HourOf(h.Hour))
 	if h.Verdict != Complete && h.Verdict != Closed {

@@ -13,10 +13,10 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// content is the records of a segment, which a line describes. At each place of a group every content has exactly one line
-// with records: of the whole segment, or of its rest where another owner's object holds its first records. Where that object
-// holds all of them, it has lines of nothing, one of each owner that found them there. Two segments that begin alike in
-// copies of a volume have different hashes.
+// content identifies the records of a segment that a line describes. At each place of a group, every content has exactly one line with
+// records: that of the whole segment, or that of its rest if another owner's object holds its first records. If that object holds all
+// of them, the content has only empty lines, one from each owner that found them there. Segments in copies of a volume that begin alike
+// and then differ have different hashes.
 type content struct {
 	first, last uint64
 	sum         string // of the segment's uncompressed output, "" if no record of it was readable
@@ -37,7 +37,7 @@ func wholeGaps(s *ship.SegmentLine) []segment.Range {
 	return s.Gaps
 }
 
-// piece is what one chain says of the segment that is being compared.
+// piece is what one chain says about the segment that is being compared.
 type piece struct {
 	c *cursor
 	content
@@ -54,7 +54,7 @@ type mate struct {
 	at int
 }
 
-// lack is what one place lacks of what the chain of another has: segments that follow each other.
+// lack is a row of consecutive segments that a chain of another place has and one place lacks.
 type lack struct {
 	from *cursor
 	at   int
@@ -64,7 +64,7 @@ type lack struct {
 	hour     int32    // of the first object
 }
 
-// match looks in all chains of the group for what each of them states about segment low.
+// match collects what each chain of the group states about segment low, and looks for it at all other places.
 func (g *group) match(ctx context.Context, low uint64) {
 	g.pieces = g.pieces[:0]
 	for _, s := range g.sides {
@@ -141,7 +141,7 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 		}
 		here, there := mate{x.c, at}, mate{y.c, x.c.at}
 		if c := g.pairs[there]; c != nil && c != x.c {
-			continue // it is another one's
+			continue // y is already paired with another piece
 		}
 		if g.pairs[there] != nil || g.isAlike(ctx, x, y) {
 			g.pairs[here], g.pairs[there] = y.c, x.c
@@ -151,9 +151,9 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 	return x.line()
 }
 
-// isAlike reports whether two pieces with different hashes are the same segment. One place may have got it before records of it
-// were damaged: that they are missing is said of the other. And the owners of two copies may have encoded it in different formats,
-// or in Native, which has more in it than the records: then nothing but the records themselves can tell.
+// isAlike reports whether two pieces with different hashes are the same segment. One place may have got it before some records were
+// damaged; the gaps of the other are reported as RecordsDamaged. Or the owners of two copies may have encoded it in different formats,
+// or in Native, which contains more than the records: then only a comparison of the records can tell.
 func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 	if hurt(x, y) || hurt(y, x) {
 		return true
@@ -163,20 +163,20 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 		return false
 	}
 	if a.line.First < b.line.First {
-		a, b = b, a // the one that is a rest
+		a, b = b, a // a is the one that may be a rest
 	}
 	alike, err := a.p.kept.once("alike "+a.line.Key+" "+b.p.name+" "+b.line.Key, func() (bool, error) {
 		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b})
 		return all && lost.last == 0, err
 	})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
-		return false // the object is judged by itself
+		return false // the object is judged separately
 	}
 	g.a.check(err)
 	return err == nil && alike
 }
 
-// hurt reports whether a piece is another one with more of its records damaged.
+// hurt reports whether y is the same segment as x, with more records damaged.
 func hurt(y, x *piece) bool {
 	n := x.last + 1 - x.first
 	flat := func(s *ship.SegmentLine) *ship.SegmentLine {
@@ -204,8 +204,8 @@ func lineDiffers(x, y *ship.SegmentLine) string {
 	return ""
 }
 
-// lacksLoss reports whether a place lacks the losses of a piece, and no earlier piece says so. Two copies may have lost
-// the same, so that as many are looked for as there are.
+// lacksLoss reports whether a place lacks the losses of a piece, and no earlier piece has shown that. Two copies may state equal
+// losses, so the place must have as many equal ones.
 func (g *group) lacksLoss(i, at int) bool {
 	x := &g.pieces[i]
 	nth, there := 0, 0
@@ -232,9 +232,10 @@ func (g *group) lacksLoss(i, at int) bool {
 	return there <= nth
 }
 
-// isNotOwed reports whether a place need not have a piece: its chain skips the segment, for a reason that has been reported,
-// or since the place was not owed it. The chain is the one of that id, or where this chain's records were found in before. That a
-// related id begins later says nothing of the segments before it: they are in the chain that was left.
+// isNotOwed reports whether a place need not have a piece because its chain skips the segment, for a reason that has been reported, or
+// because the place is not owed it. Its chain is the one of the same id, or the one in which the records of the piece's chain were
+// found last. If the chain of another related id begins later, that proves nothing about earlier segments: they are in the chain that
+// its owner left.
 func (g *group) isNotOwed(x *piece, at int) bool {
 	skips := func(c *cursor) bool {
 		return c.at == at && (c.more && c.step.skip.covers(&x.c.step) || !c.more && c.tail.covers(&x.c.step))
@@ -250,11 +251,10 @@ func (g *group) isNotOwed(x *piece, at int) bool {
 	return false
 }
 
-// noteLack notes what a place lacks.
 func (g *group) noteLack(m mate, s *step) {
 	l := g.current[m]
 	if l == nil && len(g.lacks) >= g.a.o.MaxFindings {
-		// What is not listed any more is put together with what is.
+		// The list is full: extend an entry of the same chain and place.
 		if i := slices.IndexFunc(g.lacks, func(l *lack) bool { return l.from == m.c && l.at == m.at }); i >= 0 {
 			l = g.lacks[i]
 		}
@@ -274,8 +274,8 @@ func (g *group) noteLack(m mate, s *step) {
 	l.add(s, m.c.p.name)
 }
 
-// reportDoubled reports a content that a place has before as well, if the two lines have a record in common: that is there twice. Lines
-// of nothing have none, and each owner who found all records of a segment at the place states one.
+// reportDoubled reports a piece if an earlier piece at the same place has the same content and a record in common: that record is there
+// twice. Empty lines have no records; each owner that found all records of a segment at the place states one.
 func (g *group) reportDoubled(i int) {
 	x := &g.pieces[i]
 	for j := range g.pieces[:i] {
@@ -295,8 +295,8 @@ func (g *group) reportDoubled(i int) {
 // overlap reports whether two lines state a record in common.
 func overlap(a, b *ship.SegmentLine) bool { return max(a.First, b.First) <= min(a.Last, b.Last) }
 
-// reportLack reports what a place lacks of a group, as Behind. What was restored by Replay is not owed any more, once an
-// operator has closed the chain that has it, or one of the place's own.
+// reportLack reports what a place lacks of a group, as Behind. What Replay has restored is no longer owed once an operator has closed
+// the chain that has it, or one of the place's own.
 func (a *auditor) reportLack(ctx context.Context, l *lack) error {
 	p := a.places[l.at]
 	if !a.o.Hour.IsZero() && l.hour > object.HourOf(a.o.Hour) {

@@ -18,39 +18,39 @@ import (
 )
 
 const (
-	// maxRelisted is up to how many keys of chains an increment lists again from the first to the last: 20 requests at S3. With
-	// more it jumps over what it knows.
+	// maxRelisted is up to how many chain keys an increment lists all of them again: 20 requests at S3. If there are more, it skips known
+	// keys.
 	maxRelisted = 20_000
-	// page is how many keys a jump must save to be worth a request.
+	// page is how many keys a skip must save to be worth a request.
 	page = 1000
-	// chainRounds is in how many increments each chain is listed from its beginning once.
+	// chainRounds is the number of increments in which each chain is listed once from its beginning.
 	chainRounds = 60
-	// rotated is how many folders of hours with objects an increment lists without a reason: those that were listed the longest
-	// ago. rotatedIdle is the same for hours of which no object is known.
+	// rotated is how many folders of hours with objects an increment lists in turn, without another reason: those that were listed the
+	// longest ago. rotatedIdle is the same for hours without a known object.
 	rotated, rotatedIdle = 16, 4
-	// recent is for how many hours back the folder of an hour is listed in every increment.
+	// recent is the number of past hours whose folders every increment lists.
 	recent = 2
-	// doubted is after how long an increment asks again for an object that was not right, if its folder shows no change.
+	// doubted is the time after which an increment asks again for an object that was not right, if its folder shows no change.
 	doubted = 10 * time.Minute
 )
 
-// memory is what a Watcher keeps of one place, so that an audit asks only for what may be new. All of it can be rebuilt from the
-// place. An audit judges what is remembered and what it asks for alike: it comes to the verdict of an audit without a memory,
-// unless the place has changed where this one does not look.
+// memory is what a Watcher keeps of one place, so that an audit asks only for what may be new. All of it can be rebuilt from the place.
+// An audit judges remembered data and new answers alike, so it reaches the verdict of an audit without a memory, unless the place has
+// changed where this audit does not look.
 //
-// No document of a place (manifest, head, closing, note) is ever changed: one that was read is not read again as long as its key
-// is listed. An object that was found right is only listed. A nil memory remembers nothing.
+// Documents (manifests, heads, closings, notes) never change, so one that was read is not read again as long as its key is listed. An
+// object that was found right is only listed again. A nil memory remembers nothing.
 type memory struct {
 	chains, data index // each is used by one goroutine at a time
 
 	mu        sync.Mutex
 	manifests map[object.ChainKey]*ship.Manifest
-	documents map[string]any        // by key: heads, closings, notes, and that an object is superseded; and what else once was told
+	documents map[string]any        // heads, closings and notes, by key; and what once has found true
 	signed    map[any]bool          // manifests and heads that a given key vouches for
 	objects   map[string]remembered // by key
 	folders   map[string]folder     // of hours
 	touched   map[string]bool       // folders that are to be listed
-	changed   map[string]bool       // folders whose listing has changed since the full audit began that runs now
+	changed   map[string]bool       // folders whose listing has changed since the running full audit began
 	round     uint64                // the number of the audit
 	sums      int32                 // place.sums
 	relisted  int                   // maxRelisted; tests set less
@@ -62,16 +62,16 @@ type memory struct {
 // remembered is what an audit has found of an object.
 type remembered struct {
 	err error     // nil: it is right
-	at  time.Time // when it was not
+	at  time.Time // when err was found
 }
 
-// folder is that of an hour.
+// folder is the folder of an hour.
 type folder struct {
-	round uint64 // in which it was listed last
+	round uint64 // the last round in which it was listed
 	idle  bool   // no place had an object in it then
 }
 
-// newMemories returns the memories of so many places, which are empty.
+// newMemories returns n empty memories, one for each place.
 func newMemories(n int) (all []*memory) {
 	for range n {
 		all = append(all, newMemory())
@@ -110,8 +110,8 @@ func newMemory() *memory {
 	}
 }
 
-// succeed has the next increment look where those that have used old meanwhile have seen a change: m may have looked there before it. All
-// chains are listed once, because the changes of their listings are not noted.
+// succeed prepares m, the memory of a full audit, to replace old. The next increment lists the folders in which increments have seen
+// changes meanwhile, since the full audit may have read them earlier, and all chains, whose changes are not noted.
 func (m *memory) succeed(old *memory) {
 	maps.Copy(m.touched, old.touched)
 	maps.Copy(m.touched, old.changed)
@@ -175,8 +175,8 @@ func (m *memory) listChains(ctx context.Context, p *place, prefix string) error 
 	return nil
 }
 
-// unsure returns the parts of the index of chains that an increment lists again. What it leaves out are long rows of the manifests of one
-// epoch, from the second one to the last but two: what may be new comes after them.
+// unsure returns the parts of the index of chains that an increment lists again. It leaves out long rows of manifests of one epoch, from
+// the second to the last but one: new ones come after them.
 func (m *memory) unsure() (parts []window) {
 	x, after := &m.chains, ""
 	for i := 0; i < len(x.entries); {
@@ -212,7 +212,7 @@ func inParallel(p *place, n int, list func(i int) ([]ship.Entry, error)) ([][]sh
 	return answers, errors.Join(errs...)
 }
 
-// sum spreads names evenly over numbers.
+// sum maps names evenly to numbers.
 func sum(s string) (n uint64) {
 	for i := range len(s) {
 		n = n*31 + uint64(s[i])
@@ -276,7 +276,7 @@ func (m *memory) listData(ctx context.Context, p *place, prefix string) error {
 	return nil
 }
 
-// due returns which folders of hours are to be listed: those with a reason, and the next ones in turn.
+// due returns the folders of hours to list: those with a reason, and the next ones in turn.
 func (m *memory) due(p *place, now time.Time) []string {
 	due := maps.Clone(m.touched)
 	classes := map[string]bool{}
@@ -287,7 +287,7 @@ func (m *memory) due(p *place, now time.Time) []string {
 		for h := object.HourOf(now) - calendar; h <= object.HourOf(now); h++ {
 			f := object.HourPrefix(class, h)
 			if _, ok := m.folders[f]; !ok {
-				m.folders[f] = folder{idle: true} // it has its turn too
+				m.folders[f] = folder{idle: true} // idle hours have their turn too
 			}
 			if h >= object.HourOf(now)-recent {
 				due[f] = true
@@ -320,7 +320,7 @@ func folderOf(key string) string {
 	return key[:strings.LastIndexByte(key, '/')+1]
 }
 
-// forget drops what is known of a key that came, went, or has another size.
+// forget drops what is known of a key that appeared, disappeared, or has another size.
 func (m *memory) forget(key string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -345,7 +345,6 @@ func (m *memory) touch(key string) {
 	}
 }
 
-// readManifest reads a manifest.
 func (p *place) readManifest(ctx context.Context, id object.Origin, epoch uint32, number uint64) (x *ship.Manifest, err error) {
 	m, k := p.kept, object.ChainKey{Origin: id, Epoch: epoch, Number: number}
 	if m != nil {
@@ -360,11 +359,11 @@ func (p *place) readManifest(ctx context.Context, id object.Origin, epoch uint32
 		x, err = ship.ReadManifest(ctx, p.dest, id.Class, id.Spool, epoch, number)
 		return err
 	})
-	// One that is not listed would not be missed when it goes.
+	// The removal of a manifest that is not listed would go unnoticed.
 	if err != nil || m == nil || !m.chains.has(k.String()) {
 		return x, err
 	}
-	for i := range x.Segments { // words that are the same in millions of lines
+	for i := range x.Segments { // share the strings that are the same in millions of lines
 		s := &x.Segments[i]
 		for _, w := range []*string{&s.Type, &s.Format, &s.Codec} {
 			*w = unique.Make(*w).Value()
@@ -401,8 +400,8 @@ func document[T any](m *memory, key string, read func() (*T, error)) (*T, error)
 	return x, err
 }
 
-// once returns true without asking again where ask has returned true before. If what is the key of an object, forget makes it ask again
-// once that object changes. Each other object that it is about must be damage by itself if it changes.
+// once calls ask until that has returned true, and from then on returns true. If what is the key of an object, forget makes once ask
+// again when that object changes. A change of any other object that it is about must be damage by itself.
 func (m *memory) once(what string, ask func() (bool, error)) (bool, error) {
 	type yes struct{}
 	_, err := document(m, what, func() (*yes, error) {
@@ -420,7 +419,7 @@ func (m *memory) once(what string, ask func() (bool, error)) (bool, error) {
 
 var errNo = errors.New("no")
 
-// isSigned reports whether a given key vouches for a document, by check if it is not remembered.
+// isSigned returns nil if a given key vouches for a document. It calls check unless that is remembered.
 func (m *memory) isSigned(doc any, check func() error) error {
 	if m == nil {
 		return check()
@@ -451,7 +450,7 @@ func (m *memory) isRight(key string) bool {
 	return ok && r.err == nil
 }
 
-// examined returns what was found of an object a moment ago, or finds out by look.
+// examined returns what is remembered of an object, or the result of look. Bad results are remembered for the time doubted.
 func (m *memory) examined(key string, look func() error) error {
 	if m == nil {
 		return look()

@@ -25,9 +25,9 @@ type mutation struct {
 	keys []string
 	// first, if not 0, is the sequence number that a finding must begin with.
 	first uint64
-	// owed: nothing but the other place's being ahead can show it, and so it is owed.
+	// owed: only the other place, which has more, can show it, so it is owed.
 	owed bool
-	// silent: it takes away nothing that is needed for a proof.
+	// silent: it removes nothing that is needed for a proof.
 	silent bool
 	// deep: only reading the objects shows it.
 	deep bool
@@ -105,7 +105,7 @@ func judge(r *audit.Result, known map[string]bool, place string, done mutation) 
 		if worst != audit.Damaged {
 			worst = f.Verdict
 		}
-		// How far behind the other place is said to be may change with what this one still has.
+		// How much the other place is said to lack may change with what this one still has.
 		if f.Place != place && !strings.HasPrefix(f.Other, place+": ") && f.Code != audit.Behind && f.Code != audit.Open {
 			return fmt.Errorf("the other place is accused: %+v", f)
 		}
@@ -206,7 +206,7 @@ func (m *mutator) cut(what, key string, n int, all bool) mutation {
 	if final {
 		done.keys = cut[n-1:]
 	} else {
-		// Nothing but the other place, or its objects, can tell that the chain once was longer.
+		// Only the other place, or its objects, can show that the chain was once longer.
 		done.owed = true
 		done.silent = done.first == 0
 	}
@@ -272,7 +272,7 @@ func (m *mutator) duplicate() mutation {
 	key := m.any()
 	name, owed := m.otherName(key)
 	m.at.Set(name, m.at.Bytes(key))
-	// An object ahead of an open chain is named, and nobody can tell that it is not on its way.
+	// An object ahead of an open chain is reported as owed, because it may still be in delivery.
 	return mutation{what: "duplicate " + key + " as " + name, keys: []string{name}, owed: owed && isData.MatchString(key)}
 }
 
@@ -357,7 +357,7 @@ func (m *mutator) forge() mutation {
 		m.at.Set(key, m.encode(x))
 		done := mutation{what: fmt.Sprintf("forge %s (%d)", key, what), keys: []string{key}, deep: true}
 		if what == 5 && m.lastOfOpen(key) {
-			done.keys = []string{s.Key} // a receipt is nowhere but here: its object gives it away
+			done.keys = []string{s.Key} // a receipt is only here: its object shows that it is wrong
 		}
 		return done
 	}
@@ -384,7 +384,7 @@ func (m *mutator) covers(at *shiptest.MemoryDestination, key string, last uint64
 	return len(keys) > 0 && here.manifest(keys[len(keys)-1]).Footer.Last >= last
 }
 
-// rewrite alters a line and writes every manifest behind it again, so that the chain fits together again.
+// rewrite alters a line and rewrites every manifest after it, so that the chain fits together again.
 func (m *mutator) rewrite() mutation {
 	for {
 		keys := m.chain(m.pick(isManifest))

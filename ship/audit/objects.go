@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// expect notes an object that a chain names, and asks for it where that tells more than the listing will.
+// expect notes an object that a chain names, and asks for it if a request tells more than the listing will.
 func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.SegmentLine) {
 	a, p := w.a, w.p
 	if !a.o.Hour.IsZero() && k.Hour != object.HourOf(a.o.Hour) {
@@ -25,9 +25,9 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	if s.MaxTime.Before(a.o.Since) {
 		e.flags |= optional
 	}
-	// A receipt that speaks of other bytes than were staged is rare, and what a forger would write: the content decides.
+	// A receipt for other bytes than were staged is rare, and what a forger would write, so the content decides.
 	recompressed := !staged(s)
-	// Objects that an earlier audit has looked at are only listed.
+	// Objects that an earlier audit has found right are only listed.
 	if e.flags&optional == 0 && !w.isKnown(b.at) && !p.kept.isRight(s.Key) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
 		e.flags |= asked
 		w.ask(ctx, b, *s, a.o.Deep || recompressed)
@@ -35,12 +35,12 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	a.noteNamed(p, k, &e)
 }
 
-// noteNamed notes that an object is named by a chain, so that the listing does not take it for a stranger's. size and flags of
-// e are set.
+// noteNamed notes that a chain names an object, so that compareListing does not report it as unknown. The caller has set size
+// and flags of e.
 func (a *auditor) noteNamed(p *place, k *object.Key, e *expected) {
 	e.first, e.last, e.epoch, e.hour = k.First, k.Last, k.Epoch, k.Hour
 	n, ok := slices.BinarySearchFunc(a.spools, k.Origin, object.Origin.Compare)
-	if !ok { // of a spool that has no chain anywhere, whose objects the listing reports
+	if !ok { // its spool has no chain anywhere: compareListing reports the object
 		return
 	}
 	e.spool = uint32(n)
@@ -62,18 +62,18 @@ func (a *auditor) noteNamed(p *place, k *object.Key, e *expected) {
 	p.expected = append(p.expected, *e)
 }
 
-// staged reports whether the receipt speaks of the bytes that were staged.
+// staged reports whether the receipt describes the bytes that were staged.
 func staged(s *ship.SegmentLine) bool {
 	return s.Receipt.Size == s.Size && (s.Receipt.Checksum == "sha256:"+s.SHA256 || s.Receipt.Checksum == "crc64nvme:"+s.CRC64NVME)
 }
 
-// keepsSum reports whether the place kept a checksum of its own of the object, by its receipt.
+// keepsSum reports whether, according to the receipt, the place kept a checksum of its own for the object.
 func keepsSum(s *ship.SegmentLine) bool { return s.Receipt.Method == "head" }
 
-// ask looks at one object in the background, once a slot is free.
+// ask examines one object in the background, once a slot is free.
 func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool) {
 	a, p := w.a, w.p
-	a.check(w.update(b, func(b *batch) { b.open++ })) // first of all: no mark may pass an object that is never looked at
+	a.check(w.update(b, func(b *batch) { b.open++ })) // first, so that no mark passes an object that is never examined
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -120,10 +120,10 @@ func (p *place) stat(ctx context.Context, s *ship.SegmentLine) error {
 		return err
 	}
 	if r.Checksum == "" {
-		// It will not know more about the others of its kind. The listing has their sizes.
+		// The place will not have a checksum of other objects either. The listing has their sizes.
 		p.sums.CompareAndSwap(0, -1)
 		if keepsSum(s) {
-			return p.read(ctx, s) // it has lost it, or was put there by other means
+			return p.read(ctx, s) // its checksum was lost, or it was put there by other means
 		}
 		if r.Size != s.Size {
 			return fmt.Errorf("%w: %d bytes are there; its line says %d", ship.ErrVerify, r.Size, s.Size)
@@ -150,7 +150,7 @@ func lineObject(s *ship.SegmentLine) (o ship.Object, err error) {
 	return o, nil
 }
 
-// contentKey is the key of an object whose own key a copy of the volume has taken.
+// contentKey returns the key that an object gets if a copy of the volume has taken its own key.
 func contentKey(s *ship.SegmentLine) (key string, ok bool) {
 	k, ok := object.ParseKey(s.Key)
 	if !ok || len(s.RawSHA256) < 16 || k.HasHash() {

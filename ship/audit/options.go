@@ -16,7 +16,7 @@ import (
 
 // Place is one destination to be audited.
 type Place struct {
-	// Name is what findings call it; default its location.
+	// Name is what findings call the place; default: its location.
 	Name string
 	// Destination must also be a ship.Lister.
 	Destination ship.Destination
@@ -24,40 +24,41 @@ type Place struct {
 
 // Options say what is audited. The zero value of every field but Places means its documented default.
 type Options struct {
-	// Places are compared with each other. Each holds one copy; their order is of no consequence.
+	// Places are compared with each other. Each holds one copy; their order does not matter.
 	Places []Place
 	// Class limits the audit to one class; default all.
 	Class string
-	// Deep reads every object and counts its records. Without it objects are compared by size, and by checksum where the
-	// place keeps one, or kept one by its receipt: where that is gone, as in a copy, the object is read.
+	// Deep reads every object and counts its records. Without Deep, objects are compared by size, and by the place's own
+	// checksum if it keeps one. If that is gone although the receipt names it, as in a copy of the place, the object is read.
 	Deep bool
-	// Since leaves out objects whose newest record is older: a retention rule may have deleted them. Their chains are
-	// verified all the same. The zero time leaves out none.
+	// Since leaves out objects whose newest record is older than Since, because a retention rule may have deleted them. Their
+	// chains are still verified. The zero time leaves out none.
 	Since time.Time
-	// Hour asks about the folders of one hour only (object.HourPrefix): whether it is over, and every chain has passed it or is
-	// final. It is over once this host's clock says so and a sender has written a manifest since, or five minutes later.
-	// Objects of other hours are not looked for, and findings that concern only other hours (see Finding.HourFrom) are not
-	// reported. The zero time asks about all.
+	// Hour asks about the folders of one hour only (object.HourPrefix): is it over, and is every chain past it or final? An
+	// hour is over once this host's clock says so and a sender has written a manifest since; without such a manifest, five
+	// minutes later. Objects of other hours are not looked for, and findings that concern only other hours (see
+	// Finding.HourFrom) are not reported. The zero time means all hours.
 	Hour time.Time
-	// Keys, if any are given, are those that senders sign with. Each chain must then be signed by one of them, at its end at
-	// least: a signed manifest vouches for all before it. What is not is damage, whoever wrote it.
+	// Keys, if any, are the senders' public keys. Each chain must then be signed by one of them, at least at its end: a signed
+	// manifest vouches for all before it. A manifest without such a voucher is damage, no matter who wrote it.
 	Keys []ed25519.PublicKey
 	// Expect names spools (by id) or instances that must appear.
 	Expect []string
-	// Checkpoint is a file in which an audit that is interrupted notes how far it has come, and from which the next one with
-	// the same places goes on, if it is as deep and looks for no more objects (Since, Hour). It reads all chains again, and
-	// only those objects that had not been found right: what is altered between the two is not noticed. The file is removed at
-	// the end. A checkpoint that a power cut has torn is as good as none. Default none.
+	// Checkpoint is a file in which an audit records its progress. If the audit is interrupted, the next one with the same
+	// places continues from there, provided that it has the same Deep and Hour and no earlier Since. It reads all chains again,
+	// but only those objects that were not yet found right; if another one was altered meanwhile, that goes unnoticed. The
+	// audit removes the file when it completes. A checkpoint that a power loss has torn is ignored. Default: none.
 	Checkpoint string
-	// Extra has formats and codecs of the program's own: without them the records of objects in them are not counted.
+	// Extra adds the program's own formats and codecs. Without them, the audit cannot count the records of objects that use
+	// them.
 	Extra format.Extra
 	// Workers is the number of requests in flight at each place; default 16.
 	Workers int
-	// MaxFindings bounds the findings that are listed; all are counted. Default 10,000.
+	// MaxFindings bounds the number of findings that are listed; all are counted. Default 10,000.
 	MaxFindings int
 	// Progress, if not nil, is kept up to date while Run runs.
 	Progress *Progress
-	// Logger gets a line if a Checkpoint cannot be used. Default: none.
+	// Logger gets a line if Checkpoint is torn and therefore ignored. Default: none.
 	Logger *slog.Logger
 
 	temp    *room
@@ -131,7 +132,7 @@ func (o Options) validate() error {
 			bad("two places are called %s", p.Name)
 		}
 		names[p.Name] = true
-		// One place compared with itself agrees always.
+		// A place compared with itself always agrees.
 		if at := location(p.Destination); at != "" {
 			if other, taken := locations[at]; taken {
 				bad("%s and %s are the same place, %s", other, p.Name, at)

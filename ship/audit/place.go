@@ -17,7 +17,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// attempts is how often a request is made that fails for no lasting reason. An audit that gives up says nothing.
+// attempts is how often a request is made while its failures may be temporary. An audit that gives up has no result.
 const attempts = 5
 
 // readAhead is how many manifests of one chain are fetched ahead of the one that is judged.
@@ -30,10 +30,10 @@ type place struct {
 	dest   ship.Destination
 	lister lister
 	kept   *memory // of earlier audits, nil without a Watcher
-	// slots bound the requests in flight. One is held for a request and its repetitions, and never while waiting for another
-	// slot or for a consumer: so they cannot block each other.
+	// slots bounds the requests in flight. A slot is held for one request and its repetitions, but never while waiting for
+	// another slot or for a consumer, so that requests cannot block each other.
 	slots chan struct{}
-	// sums tells whether Stat answers with checksums: 0 unknown yet, 1 yes, -1 no.
+	// sums says whether Stat returns checksums: 0 not known yet, 1 yes, -1 no.
 	sums atomic.Int32
 
 	unread   atomic.Int32   // objects that could not be read
@@ -43,7 +43,7 @@ type place struct {
 	later []unvouched // objects without a manifest that are to be read
 
 	chains map[object.Origin]*listedChain
-	epochs map[epochID]bool // of which objects were met and no chain: whether it has begun since
+	epochs map[epochID]bool // epochs whose objects were listed, but no chain: whether one has begun since
 
 	mu       sync.Mutex
 	walks    map[object.Origin]*walk
@@ -83,7 +83,7 @@ func (p *place) request(ctx context.Context, f func(context.Context) error) erro
 }
 
 // again repeats a request that may succeed next time. A final answer of the place is returned as it is. Before anything is called
-// damaged it is read once more: bytes can be damaged on their way too, and a proxy may answer in the place's stead.
+// damaged, it is read once more: bytes can also be damaged in transit, and a proxy may answer instead of the place.
 func (p *place) again(ctx context.Context, f func(context.Context) error) error {
 	doubted := false
 	for attempt := 1; ; attempt++ {
@@ -104,7 +104,7 @@ func (p *place) again(ctx context.Context, f func(context.Context) error) error 
 	}
 }
 
-// failed notes that the place does not answer as it should.
+// failed records the error with which a place answers, and returns it.
 func (p *place) failed(err error) error {
 	p.failure.Store(&err)
 	return err
@@ -112,16 +112,16 @@ func (p *place) failed(err error) error {
 
 // pause waits before the next attempt.
 func pause(ctx context.Context, attempt int) {
-	_ = wait.Sleep(ctx, ship.Backoff(attempt, rand.Float64())) // the caller looks at ctx
+	_ = wait.Sleep(ctx, ship.Backoff(attempt, rand.Float64())) // the caller checks ctx
 }
 
-// list yields what is listed below a prefix, in the order of names and each once: a directory that is changed while it is
-// read may yield a name twice. A listing that breaks off is made again, and goes on after what it has shown.
+// list yields the entries below a prefix in the order of names, each once, although a directory that changes while it is read may
+// yield a name twice. A listing that breaks off is made again, and continues after the last entry that was yielded.
 func (p *place) list(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return p.listAfter(ctx, prefix, "")
 }
 
-// listAfter is list for the keys after one, which must be empty if p.lister.after is nil.
+// listAfter is list for the keys after a given one, which must be empty if p.lister.after is nil.
 func (p *place) listAfter(ctx context.Context, prefix, after string) iter.Seq2[ship.Entry, error] {
 	list := func() iter.Seq2[ship.Entry, error] {
 		if after == "" {
@@ -169,10 +169,10 @@ func (p *place) listAfter(ctx context.Context, prefix, after string) iter.Seq2[s
 	}
 }
 
-// maxUnread is how many objects a place may fail to read before it is the place that fails.
+// maxUnread is how many unreadable objects a place may have before the place itself counts as failed.
 const maxUnread = 100
 
-// illegible reports whether an error is about one object, and not about the place: it still answers when asked for it.
+// illegible reports whether an error is about one object, and not about the place: the place still answers a Stat of the object.
 func (p *place) illegible(ctx context.Context, key string, err error) bool {
 	if ctx.Err() != nil || ship.IsPermanent(err) || p.unread.Add(1) > maxUnread {
 		return false
@@ -200,8 +200,8 @@ type ref struct {
 	to     uint64
 }
 
-// probed is how many missing numbers in a row are asked for by name, since a directory that is written to while it is
-// listed may leave some out. More than that are taken for missing.
+// probed is how many missing numbers in a row are requested by name, because the listing of a directory that is written to
+// meanwhile may omit some. A longer row counts as missing.
 const probed = 16
 
 // refs yields the manifests of a chain in order.
@@ -232,8 +232,8 @@ type fetched struct {
 	err error
 }
 
-// manifests reads a chain in order, some ahead: the way to a distant place takes longer than to judge a manifest. At
-// most that many are in memory.
+// manifests reads a chain in order. It fetches up to ahead manifests in advance, since a round trip takes longer than judging
+// one. At most that many are in memory.
 func (p *place) manifests(ctx context.Context, id object.Origin, l *listedChain, ahead int) iter.Seq[fetched] {
 	return func(yield func(fetched) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -271,8 +271,8 @@ func (p *place) manifests(ctx context.Context, id object.Origin, l *listedChain,
 	}
 }
 
-// readable yields the manifests of a chain that can be read, in order: what is wrong with the others is reported where the
-// chain is judged. An error ends it.
+// readable yields the manifests of a chain that can be read, in order. The others are reported when the chain is judged. An error
+// ends it.
 func (p *place) readable(ctx context.Context, id object.Origin) iter.Seq2[*ship.Manifest, error] {
 	return func(yield func(*ship.Manifest, error) bool) {
 		l := p.chains[id]
@@ -306,19 +306,18 @@ const (
 	asked                      // was asked for by name
 )
 
-// key is the object's key.
 func (a *auditor) key(e *expected) object.Key {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.keyOf(e)
 }
 
-// keyOf is key for callers to whom nobody adds anything meanwhile.
+// keyOf is key without the lock, for use while nothing is added to exts.
 func (a *auditor) keyOf(e *expected) object.Key {
 	return object.Key{Origin: a.spools[e.spool], Hour: e.hour, Epoch: e.epoch, First: e.first, Last: e.last, Ext: a.exts[e.ext]}
 }
 
-// compareExpected is the byte order of keys.
+// compareExpected compares by the byte order of keys.
 func (a *auditor) compareExpected(x, y expected) int {
 	k, o := a.keyOf(&x), a.keyOf(&y)
 	return cmp.Or(strings.Compare(k.Class, o.Class), k.Compare(&o))

@@ -15,8 +15,8 @@ import (
 // maxRepair bounds a note in bytes.
 const maxRepair = 64 << 10
 
-// readRepairs reads what Replay has noted at a place, and counts it with the chains. The objects themselves are judged by
-// their chains like all others: a note says who put one back, and makes nothing right.
+// readRepairs reads the notes of Replay at a place, and counts them with the chains. The objects themselves are judged
+// by their chains like all others: a note proves nothing about them.
 func (a *auditor) readRepairs(ctx context.Context, p *place) error {
 	prefix := object.RepairPrefix
 	if a.o.Class != "" {

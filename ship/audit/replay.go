@@ -19,7 +19,7 @@ import (
 
 const repairVersion = 1
 
-// ReplayOptions say what is restored.
+// ReplayOptions say what to restore, and from where.
 type ReplayOptions struct {
 	// From is the place that has the objects, To the one that lacks them.
 	From, To Place
@@ -27,12 +27,12 @@ type ReplayOptions struct {
 	Extra format.Extra
 	Class string
 	Spool string
-	// First and Last bound the sequence numbers; every segment with one of them is looked at. Last 0 means no bound.
+	// First and Last bound the sequence numbers; every segment that contains one of them is examined. Last 0 means no bound.
 	First, Last uint64
 }
 
-// Repair is the note of a restored object, and its JSON. It is never part of a chain: the chain says what the sender
-// delivered, the note says who put it back.
+// Repair is the note of a restored object, stored as JSON. It is never part of a chain: the chain says what the sender delivered,
+// the note says that Replay put it back.
 type Repair struct {
 	Version int          `json:"version"` // 1
 	Time    time.Time    `json:"time"`
@@ -42,19 +42,19 @@ type Repair struct {
 	From    string       `json:"from"`
 	SHA256  string       `json:"sha256"` // of the stored bytes
 	Receipt ship.Receipt `json:"receipt"`
-	// Uncovered: no manifest that can be read at To names the object: its sender never came so far there, or the chain
-	// is damaged.
+	// Uncovered: no readable manifest at To names the object, because the sender never got that far there, or because the chain is
+	// damaged.
 	Uncovered bool `json:"uncovered,omitempty"`
 }
 
-// Replay restores the objects of a spool that To lacks from From. An object is read in full and compared with its line,
-// by hashes and by its records, before anything is sent, and the destination's own account of it is checked then. What
-// is there already is left alone; an object that is there with other bytes is ship.ErrConflict and stays: set it aside
-// first. It returns what it restored, also beside an error, and may be called again.
+// Replay copies to To the objects of a spool that To lacks and From has. Before it sends an object, it reads it in full and
+// compares hashes and records with the line; afterwards it checks To's receipt. It leaves objects that are already there alone. If
+// one is not what its line says, the error is ship.ErrConflict: move that object aside first. Replay returns what it restored, even
+// with an error, and may be called again.
 //
-// If the whole spool is asked for and neither chain names a record, as of a host that received nothing, Replay returns nil, nil. In
-// every other case in which From names no record of the range, the error is fs.ErrNotExist: the range may be wrong, or From and
-// To interchanged.
+// If the range is the whole spool and neither chain names a record, as of a host that received nothing, Replay returns nil, nil. In
+// every other case in which From names no record of the range, the error wraps fs.ErrNotExist: the range may be wrong, or From and
+// To may be swapped.
 func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	if o == nil {
 		o = new(ReplayOptions)
@@ -86,8 +86,8 @@ type replayer struct {
 	done     []Repair
 }
 
-// lines calls f with each line of a chain that has records of the range. It ends with an error that wraps ship.ErrVerify where
-// the chain does not fit together, or a manifest is missing.
+// lines calls f with each line of a chain that has records of the range. If the chain does not fit together, or a manifest is
+// missing, it stops with an error that wraps ship.ErrVerify.
 func (r *replayer) lines(ctx context.Context, p *place, id object.Origin, f func(*ship.SegmentLine) error) error {
 	l := p.chains[id]
 	if l == nil {
@@ -105,7 +105,7 @@ func (r *replayer) lines(ctx context.Context, p *place, id object.Origin, f func
 				if c := contentOf(s); c.last < r.o.First || r.o.Last != 0 && c.first > r.o.Last || s.Records == 0 && s.Whole == nil {
 					continue
 				}
-				// Nothing else is ever written to To, whatever From's chain says.
+				// Whatever From's chain says, Replay writes only under keys that objects of this spool may have.
 				if _, ok := objectOf(id, m, s); !ok && s.Records > 0 {
 					return fmt.Errorf("%w: %s: manifest %d of epoch %d names %q for records %d to %d", ship.ErrVerify, p.name, m.Header.Number, e.epoch, s.Key, s.First, s.Last)
 				}
@@ -141,11 +141,11 @@ func (r *replayer) run(ctx context.Context) error {
 		})
 		empty = empty && (err == nil || id != r.id)
 		if err != nil && !errors.Is(err, ship.ErrVerify) {
-			return err // what is left of a damaged chain is better than nothing: the objects are proven by the other one
+			return err // use what is readable of a damaged chain: From's chain proves the objects
 		}
 	}
 	if l := r.to.chains[r.id]; len(ids) == 1 && (l == nil || !l.begun()) {
-		// Objects without a chain prove nothing, and the next audit would call them a stranger's.
+		// Objects without a chain prove nothing, and the next audit would report them as ChainMissing.
 		return fmt.Errorf("%s has no chain of spool %s to restore objects for: copy the whole prefix there, manifests included, and audit the copy", r.to.name, r.id.Spool)
 	}
 	found := false
@@ -154,7 +154,7 @@ func (r *replayer) run(ctx context.Context) error {
 		return r.segment(ctx, s)
 	})
 	if l := r.from.chains[r.id]; empty && r.o.First <= 1 && r.o.Last == 0 && l != nil && l.begun() {
-		found = true // the spool has no records; a script that replays all spools of a host need not leave it out
+		found = true // the spool has no records: no error, so that a script can replay all spools of a host
 	}
 	if err == nil && !found {
 		err = fmt.Errorf("%s: no manifest of spool %s names records of that range: %w", r.from.name, r.id.Spool, fs.ErrNotExist)
@@ -162,7 +162,7 @@ func (r *replayer) run(ctx context.Context) error {
 	return err
 }
 
-// segment restores one object if it is not there.
+// segment restores the object of a line, if it is not there.
 func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 	if s.Records == 0 {
 		return nil
@@ -174,13 +174,13 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 	if there.Records == 0 {
 		return nil // all of them are in another owner's object
 	}
-	// By To's own receipt: it may hold another compression of the same records.
+	// Compare with To's own receipt, because To may hold another compression of the same records.
 	err := r.to.request(ctx, func(ctx context.Context) error { return r.to.read(ctx, &there) })
 	if errors.Is(err, ship.ErrVerify) {
 		return fmt.Errorf("%w: %s at %s: %w", ship.ErrConflict, there.Key, r.to.name, err)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return err // nil: it is there, and right
+		return err // nil if it is there and right
 	}
 	if there.First != s.First {
 		return fmt.Errorf("%s: %s holds records %d to %d alone, and %s has them in an object that begins with record %d: restore it from a version or backup of that place: %w",
@@ -217,7 +217,7 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 func (r *replayer) fetch(ctx context.Context, s *ship.SegmentLine, file *os.File) (o ship.Object, err error) {
 	err = r.from.request(ctx, func(ctx context.Context) error {
 		if err := r.from.read(ctx, s); err != nil {
-			return err // other records, or not there: no copy of it is wanted
+			return err // it has other records, or is not there: do not copy it
 		}
 		body, err := r.from.dest.Open(ctx, s.Key)
 		if err != nil {
@@ -228,7 +228,7 @@ func (r *replayer) fetch(ctx context.Context, s *ship.SegmentLine, file *os.File
 			return err
 		}
 		d := ship.NewDigest()
-		// One byte more than its line says is enough to tell.
+		// One byte more than its line says is enough to detect a wrong size.
 		if _, err := io.Copy(io.MultiWriter(file, d), io.LimitReader(body, s.Receipt.Size+1)); err != nil {
 			return err
 		}
@@ -253,7 +253,7 @@ func seek(f *os.File) error {
 	return err
 }
 
-// note leaves word of a repair at To.
+// note stores the note of a repair at To.
 func (r *replayer) note(ctx context.Context, repair Repair) error {
 	b, err := json.Marshal(repair)
 	if err != nil {

@@ -152,7 +152,7 @@ func TestReplayRecompressed(t *testing.T) {
 	wants(t, p.audit(t, deep), audit.Complete)
 }
 
-// TestReplayBehind: a place whose sender is gone gets what it never had.
+// TestReplayBehind: a place whose sender is gone gets the objects that it never had.
 func TestReplayBehind(t *testing.T) {
 	p := newPlaces()
 	running(t, p)

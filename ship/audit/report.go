@@ -15,8 +15,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// WriteText writes a summary for people: each chain on a line, then each finding with what to do. The machine's version
-// is the Result's JSON.
+// WriteText writes a summary for people: each chain on a line, then each finding with its cure. Programs should read
+// the Result's JSON.
 func (r *Result) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	width := 0
@@ -87,7 +87,7 @@ func (r *Result) WriteText(w io.Writer) error {
 	return b.Flush()
 }
 
-// text writes one finding, what to do last: that is what is looked for.
+// text writes one finding. The cure comes last, because readers look for it.
 func (f *Finding) text(b *bufio.Writer, now time.Time) {
 	fmt.Fprintf(b, "\n%s: %s", f.Verdict, f.Code)
 	if f.Place != "" {
@@ -119,13 +119,13 @@ func (f *Finding) text(b *bufio.Writer, now time.Time) {
 	}
 	fmt.Fprintf(b, "  → %s\n", f.Cure)
 	if f.replayable() {
-		// The name of a place is not always its URL, and never has the parameters of one.
+		// Not with the names of the places: they are not always URLs, and never have the parameters of one.
 		fmt.Fprintf(b, "    audit replay -from URL -to URL -class %s -spool %s -first %d -last %d\n", f.Class, f.Spool, f.First, f.Last)
 	}
 }
 
-// shown is a text as it may be written to a terminal. Names at a destination are chosen by whoever may write there, and
-// one with a newline or an escape sequence in it could say that all is well.
+// shown returns a text that is safe to write to a terminal. Anyone with write access to a destination chooses the names
+// there, and one with a newline or an escape sequence in it could claim that all is well.
 func shown(s string) string {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)

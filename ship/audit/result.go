@@ -13,17 +13,17 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Verdict is the judgement on a chain, or on everything.
+// Verdict is the judgement on a chain, an hour, or the whole audit.
 type Verdict string
 
 // The verdicts, from the best to the worst.
 const (
-	// Complete: closed out, nothing missing, nothing altered.
+	// Complete: final, nothing missing, nothing altered.
 	Complete Verdict = "complete"
-	// Closed: as complete, but for spools that an operator has closed (see Close): what they kept after their chains' ends
-	// is lost, and nobody knows how much that was.
+	// Closed: like Complete, except that an operator has closed a spool (see Close). Records that it kept after its chain's end are
+	// lost, and their number is unknown.
 	Closed Verdict = "closed"
-	// Owed: nothing is wrong, and more is to come or cannot be excluded.
+	// Owed: nothing is wrong, but more records will come, or may come.
 	Owed Verdict = "owed"
 	// Damaged: something that was confirmed is missing or altered.
 	Damaged Verdict = "damaged"
@@ -34,7 +34,7 @@ var verdicts = []Verdict{Complete, Closed, Owed, Damaged}
 // rank orders verdicts from the best to the worst.
 func (v Verdict) rank() int { return slices.Index(verdicts, v) }
 
-// isGood reports whether nothing more is waited for.
+// isGood reports whether no more records are expected.
 func (v Verdict) isGood() bool { return v == Complete || v == Closed }
 
 func (v Verdict) worse(o Verdict) Verdict { return verdicts[max(v.rank(), o.rank())] }
@@ -45,19 +45,19 @@ type Result struct {
 	Verdict Verdict   `json:"verdict"`
 	Deep    bool      `json:"deep"`
 	Places  []string  `json:"places"`
-	// Objects and Manifests count what was found in order or not.
+	// Objects that chains name, and Manifests that could be read, right or wrong.
 	Objects   uint64 `json:"objects"`
 	Manifests uint64 `json:"manifests"`
-	// Chains by class, spool and place.
+	// Chains are sorted by class, spool and place.
 	Chains []ChainReport `json:"chains"`
-	// Findings, damage first, then by class, spool, place and sequence number.
+	// Findings are sorted: damage first, then by class, spool, place and sequence number.
 	Findings []Finding `json:"findings"`
 	// Omitted counts findings beyond Options.MaxFindings.
 	Omitted int `json:"omitted,omitempty"`
 	// NotAppeared are the names of Options.Expect that no chain has.
 	NotAppeared []string `json:"not_appeared,omitempty"`
-	// Hours by class and time: those with objects or findings, and the idle ones of the last 35 days. With Options.Hour,
-	// that one.
+	// Hours are sorted by class and time: those with objects or findings, and the idle ones of the last 35 days. With Options.Hour,
+	// only that one.
 	Hours []HourReport `json:"hours"`
 }
 
@@ -67,18 +67,18 @@ type ChainReport struct {
 	Class       string `json:"class"`
 	Spool       string `json:"spool"`
 	Destination string `json:"destination"` // the sender's name for the place
-	Instance    string `json:"instance"`    // who wrote the last manifest
+	Instance    string `json:"instance"`    // that wrote the last manifest
 	Epoch       uint32 `json:"epoch"`       // the last one
 	Manifests   uint64 `json:"manifests"`
-	// First and Last are the sequence numbers it speaks of, 0 to 0 if it covers none.
+	// First and Last are the sequence numbers that the chain covers. If it covers none, Last is 0 or less than First.
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
-	// Segments with an object, their records and payload bytes, and the stored bytes.
+	// Segments counts those with an object; Records, Bytes (of payload) and Stored (bytes) are their sums.
 	Segments uint64 `json:"segments"`
 	Records  uint64 `json:"records"`
 	Bytes    uint64 `json:"bytes"`
 	Stored   int64  `json:"stored"`
-	// NotOwed counts records from before this place was among the spool's destinations, by the sender's own account.
+	// NotOwed counts records from before this place was one of the spool's destinations, according to the sender.
 	NotOwed uint64 `json:"not_owed,omitempty"`
 	// Restored counts the repairs that Replay has noted.
 	Restored uint64 `json:"restored,omitempty"`
@@ -89,20 +89,20 @@ type ChainReport struct {
 	// Filtered and Made count what the sender dropped and made on purpose: see segment.Ledger.
 	Filtered segment.Tally `json:"filtered,omitzero"`
 	Made     segment.Tally `json:"made,omitzero"`
-	// Unaccounted bounds what is in no other count, since a process or a machine died.
+	// Unaccounted bounds the records that are in no other count, because a process or a machine died.
 	Unaccounted Unaccounted `json:"unaccounted,omitzero"`
 	Final       bool        `json:"final"`
-	// Closed is set where an operator has closed the chain and it is not final.
+	// Closed is set if an operator has closed the chain and it is not final.
 	Closed  *ClosedChain `json:"closed,omitempty"`
 	Time    time.Time    `json:"last_manifest"` // when the last manifest was written
 	Verdict Verdict      `json:"verdict"`
 }
 
-// Unaccounted sums up the times for which a sender's balance can only be bounded.
+// Unaccounted sums up the periods for which a sender's balance can only be bounded.
 type Unaccounted struct {
 	Times       int           `json:"times"`         // how often its process or machine died
-	Known       segment.Tally `json:"known"`         // received, and then gone
-	AtMostBytes uint64        `json:"at_most_bytes"` // what may have been received beyond that, in bytes
+	Known       segment.Tally `json:"known"`         // received, but neither kept nor lost by cause
+	AtMostBytes uint64        `json:"at_most_bytes"` // bound of what was received beyond Known, in bytes
 }
 
 func (u *Unaccounted) add(all []segment.Unaccounted) {
@@ -116,19 +116,19 @@ func (u *Unaccounted) add(all []segment.Unaccounted) {
 // The codes of findings. Those of damage:
 const (
 	ManifestMissing = "manifest-missing" // a number is not there though later ones are
-	ManifestDamaged = "manifest-damaged" // not a manifest, or that of another place in another chain
+	ManifestDamaged = "manifest-damaged" // not a manifest, or one that belongs under another key
 	ChainBroken     = "chain-broken"     // a manifest is not the one that its successor names
-	ChainCut        = "chain-cut"        // a head tells of manifests that are not there
+	ChainCut        = "chain-cut"        // a head, a closing or a later epoch names manifests that are not there
 	ChainMissing    = "chain-missing"    // objects of a spool that has no chain here
-	SequenceBroken  = "sequence-broken"  // sequence numbers do not run on
-	AfterEnd        = "after-end"        // something follows a final manifest, or an epoch that was never closed
+	SequenceBroken  = "sequence-broken"  // sequence numbers have a hole, or repeat
+	AfterEnd        = "after-end"        // a manifest follows the end of its epoch, or is of an epoch before the one that took over
 	FinalWrong      = "final-wrong"      // another place has records that a final manifest denies
-	LineWrong       = "line-wrong"       // a line contradicts itself
+	LineWrong       = "line-wrong"       // a line contradicts itself, its chain or its key
 	PlacesDiffer    = "places-differ"    // the lines of two places about one segment differ
 	RecordsDoubled  = "records-doubled"  // two chains of related spools have the same records at one place
 	SignatureWrong  = "signature-wrong"  // none of the given keys vouches for a manifest
 	ClosingWrong    = "closing-wrong"    // a closing is damaged, not signed by one of the given keys, or not of the chain
-	HeadWrong       = "head-wrong"       // a head is damaged, or not that of the chain
+	HeadWrong       = "head-wrong"       // a head is damaged, or does not match its chain
 	ObjectMissing   = "object-missing"
 	ObjectAltered   = "object-altered" // size, checksum or records are not those of its line
 	ObjectUnknown   = "object-unknown" // in no manifest
@@ -136,22 +136,22 @@ const (
 	RecordsDamaged = "records-damaged"
 )
 
-// The codes of what is owed.
+// The codes of what is owed, or not known.
 const (
 	Open        = "open"      // no final manifest
 	Behind      = "behind"    // another place has more
-	Absent      = "absent"    // another place has a chain that this one has not
+	Absent      = "absent"    // another place has a chain that this one lacks
 	Uncovered   = "uncovered" // an object ahead of the chain's end
 	NotAppeared = "not-appeared"
-	Unread      = "unread" // an object is there and cannot be read: nothing is proven of it, good or bad
-	// NotUnderstood: this auditor does not know the version, codec, format or algorithm of something that is there. Nothing
-	// is proven of it beyond what the finding says, good or bad.
+	Unread      = "unread" // an object is there but cannot be read: it is proven neither right nor wrong
+	// NotUnderstood: this auditor does not know the version, codec, format or algorithm of something that is there. It is proven
+	// neither right nor wrong, beyond what the finding says.
 	NotUnderstood = "not-understood"
-	HourOpen      = "hour-open" // the hour that was asked about is not over
+	HourOpen      = "hour-open" // the hour of Options.Hour is not over
 	Reopened      = "reopened"  // a spool that was closed has delivered again
 )
 
-// ObjectSuperseded is for information: an object whose records are in others that chains name. It was uploaded before the
+// ObjectSuperseded is for information: each record of the object is in other objects that chains name. It was uploaded before the
 // owner of a copy of the volume continued the chain with the same records.
 const ObjectSuperseded = "object-superseded"
 
@@ -163,17 +163,17 @@ type Finding struct {
 	Class   string  `json:"class,omitempty"`
 	Spool   string  `json:"spool,omitempty"`
 	Epoch   uint32  `json:"epoch,omitempty"`
-	// First and Last are the sequence numbers concerned, both 0 if there are none or they are unknown. Last is 0 if only
-	// the beginning is known.
+	// First and Last are the sequence numbers concerned, both 0 if there are none or they are unknown. Last is 0 if only First is
+	// known.
 	First uint64 `json:"first,omitempty"`
 	Last  uint64 `json:"last,omitempty"`
 	// Key of the object, manifest or head.
 	Key string `json:"key,omitempty"`
-	// Other is what contradicts it: "place: key". One of the two is wrong where nothing tells which.
+	// Other is what contradicts it, as "place: key". If Detail does not say which of the two is wrong, either may be.
 	Other string `json:"other,omitempty"`
-	// Since when something is owed.
+	// Since is the time from which something is owed.
 	Since time.Time `json:"since,omitzero"`
-	// HourFrom and HourTo are the first and the last hour whose records it may concern, as HourReport has them. A zero time is
+	// HourFrom and HourTo are the first and the last hour, in the sense of HourReport, whose records it may concern. A zero time means
 	// no bound.
 	HourFrom time.Time `json:"hour_from,omitzero"`
 	HourTo   time.Time `json:"hour_to,omitzero"`
@@ -193,10 +193,10 @@ type Progress struct {
 // recorder collects findings. It is safe for concurrent use.
 type recorder struct {
 	max  int
-	hour int32 // that was asked about, 0 for all
+	hour int32 // Options.Hour, 0 for all
 
 	mu       sync.Mutex
-	damage   []Finding // what is owed does not crowd it out
+	damage   []Finding // separate, so that what is owed does not crowd it out
 	debt     []Finding
 	count    int
 	verdicts map[chainID]Verdict
@@ -218,7 +218,8 @@ func newRecorder(o *Options) *recorder {
 	return r
 }
 
-// add records a finding and lets it count against its chain. If one hour was asked about, a finding that concerns only others is none.
+// add records a finding, and worsens the verdicts on its chain and hours. With Options.Hour, it ignores findings that concern only
+// other hours.
 func (r *recorder) add(f Finding) {
 	f.boundHours()
 	s, some := f.span()
@@ -231,7 +232,7 @@ func (r *recorder) add(f Finding) {
 	if f.Spool != "" {
 		f.Cure = strings.Replace(f.Cure, closeIt, closeCommand(f.Class, f.Spool), 1)
 	}
-	// That something does not match is said already, and which object it is.
+	// Code and Key already say that something does not match, and which object.
 	said := []string{ship.ErrVerify.Error() + ": ", "", ship.ErrSignature.Error() + ": ", "", ship.ErrVersion.Error() + ": ", ""}
 	if f.Key != "" {
 		said = append(said, f.Key+" is ", "it is ")
@@ -279,7 +280,7 @@ func (r *recorder) atLeast(id chainID, v Verdict, s span) {
 	r.overall = r.overall.worse(v)
 }
 
-// findings returns the first of them, and how many there are beyond these.
+// findings returns the findings to list, and the number of all others.
 func (r *recorder) findings() (list []Finding, omitted int) {
 	list = append(append([]Finding{}, r.damage...), r.debt...)
 	list = list[:min(len(list), r.max)]
@@ -305,7 +306,7 @@ func (r *recorder) spansOf(class string) map[span]Verdict {
 	return all
 }
 
-// full reports whether more damage would not be listed any more.
+// full reports whether the list of damage has no room left.
 func (r *recorder) full() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

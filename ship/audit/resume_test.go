@@ -120,7 +120,7 @@ func TestResumeDamage(t *testing.T) {
 	}
 }
 
-// TestBadCheckpoint: what is none is refused, not taken for the beginning.
+// TestBadCheckpoint: an audit refuses a file that is not a checkpoint, and does not begin again.
 func TestBadCheckpoint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	for _, content := range []string{"{}", `{"version":1,"marks":[{"place":"x"}]}`, `{"version":7}`} {

@@ -78,8 +78,8 @@ func TestEndlessObjectsOnServers(t *testing.T) {
 	}
 }
 
-// TestRottenOnServers: bytes that have changed where they are stored, under the checksum that the place keeps of them, are damage
-// wherever they are, and a rotten document ends no audit.
+// TestRottenOnServers: bytes that have changed in storage, while the place still states their old checksum, are damage at every
+// kind of place, and a damaged document does not end the audit.
 func TestRottenOnServers(t *testing.T) {
 	p := places{"idc": shiptest.Memory(), "s3": shiptest.Memory()}
 	var objects []string
@@ -196,7 +196,7 @@ func endlessS3(t *testing.T, m *shiptest.MemoryDestination, key string) string {
 	return url
 }
 
-// startS3 starts a store that holds what a place holds, as files below dir. What answer does not answer, the store does.
+// startS3 starts a store that holds what a place holds, as files below dir. The store answers the requests that answer does not.
 func startS3(t *testing.T, m *shiptest.MemoryDestination, answer func(http.ResponseWriter, *http.Request) bool) (url, dir string) {
 	t.Helper()
 	dir = t.TempDir()

@@ -8,9 +8,9 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// checkSignature judges who wrote a manifest, if there are keys to judge by. fits: it names the hash of the manifest before, and
-// so vouches for that one, and for all that one vouches for, if it is signed itself. So signing can begin, and keys can
-// change, in the middle of a chain; what counts is that its end is signed.
+// checkSignature judges the signature of a manifest, if there are keys. fits: the manifest names the hash of the previous one.
+// If it is signed, it then vouches for the previous one, and for everything that the previous one vouches for. So signing can
+// begin, and keys can change, in the middle of a chain, as long as its end is signed.
 func (w *walk) checkSignature(m *ship.Manifest, l *link, fits bool) {
 	keys := w.a.o.Keys
 	if len(keys) == 0 {
@@ -31,7 +31,7 @@ func (w *walk) checkSignature(m *ship.Manifest, l *link, fits bool) {
 	case forged:
 		w.reportUnsigned()
 		w.unsigned = &stretch{from: l, to: l, first: m.Header.PrevLast + 1, why: err}
-		w.reportUnsigned() // whatever follows it
+		w.reportUnsigned() // even if a signed manifest follows it
 	case w.unsigned == nil:
 		w.unsigned = &stretch{from: l, to: l, first: m.Header.PrevLast + 1, why: err}
 	default:
@@ -39,7 +39,7 @@ func (w *walk) checkSignature(m *ship.Manifest, l *link, fits bool) {
 	}
 }
 
-// stretch is a row of manifests.
+// stretch is a row of manifests without a valid signature.
 type stretch struct {
 	from, to *link
 	first    uint64 // sequence number
@@ -64,8 +64,8 @@ func (w *walk) reportUnsigned() {
 	w.report(SignatureWrong, u.from.epoch, first, last, w.manifestKey(u.from), "", "%s: %v", what, u.why)
 }
 
-// selfSigned judges a signature without any key that is trusted: whoever wrote it, it must be that of the key it names. Only
-// so a damaged one shows where no other file names its hash.
+// selfSigned judges a signature without a trusted key: it must at least be valid for the key that it names. If no other file
+// names the document's hash, only this detects a damaged signature.
 func selfSigned(s *ship.SignatureLine, check func(...ed25519.PublicKey) error) error {
 	if s == nil {
 		return nil
@@ -77,8 +77,8 @@ func selfSigned(s *ship.SignatureLine, check func(...ed25519.PublicKey) error) e
 	return err
 }
 
-// checkNewestSignature judges the signature of the chain's last manifest if there are no keys. The others' are part of what the
-// manifests after them name by hash.
+// checkNewestSignature judges the signature of the chain's last manifest if there are no keys. Those of the others are covered
+// by the hash that the next manifest names.
 func (w *walk) checkNewestSignature() {
 	m := w.newest
 	if w.newest = nil; m == nil {

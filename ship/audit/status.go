@@ -13,7 +13,7 @@ import (
 type Status struct {
 	// Result of the last audit that succeeded, nil if none has. It must not be changed.
 	Result *Result `json:"result"`
-	// Overdue are the senders that should have been heard.
+	// Overdue lists the senders that have been silent for too long.
 	Overdue []Overdue `json:"overdue"`
 	// Places in the order of WatchOptions.Places.
 	Places []PlaceStatus `json:"places"`
@@ -21,7 +21,7 @@ type Status struct {
 	Attempt time.Time `json:"attempt"`
 	Seconds float64   `json:"seconds"`
 	Err     string    `json:"error,omitempty"`
-	// Audits counts those that were tried, Failures those that failed.
+	// Audits counts all of these audits, Failures those that failed.
 	Audits   uint64 `json:"audits"`
 	Failures uint64 `json:"failures"`
 	// Full is when the last full audit that succeeded began, FullSeconds how long it took.
@@ -29,10 +29,10 @@ type Status struct {
 	FullSeconds float64   `json:"full_seconds,omitempty"`
 }
 
-// PlaceStatus is what became of the requests of the last audit at one place.
+// PlaceStatus says how one place answered the requests of the last audit.
 type PlaceStatus struct {
 	Place string `json:"place"`
-	// LastSuccess is when the last audit began in which the place has answered every request.
+	// LastSuccess is when the last audit began in which the place answered every request.
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	// Requests of the last audit.
 	Requests uint64 `json:"requests"`
@@ -40,9 +40,9 @@ type PlaceStatus struct {
 	Err string `json:"error,omitempty"`
 }
 
-// Overdue is a sender that should have been heard.
+// Overdue is a sender that was silent for too long (WatchOptions.Overdue), or has never appeared.
 type Overdue struct {
-	// Name is the one of Options.Expect if it has not appeared anywhere. Otherwise the other fields name the chain.
+	// Name is a name of Options.Expect that has not appeared anywhere. If it is empty, the other fields name the chain.
 	Name     string `json:"name,omitempty"`
 	Place    string `json:"place,omitempty"`
 	Class    string `json:"class,omitempty"`
@@ -55,12 +55,11 @@ type Overdue struct {
 // maxShown bounds the text of an error that is shown.
 const maxShown = 1000
 
-// errText is the text of an error for people who see a Status or a Result, and need not have any right to the places or to this
+// errText returns the scrubbed text of an error: those who see a Status or a Result may have no access to the places or to this
 // process's log.
 func errText(err error) string { return scrub.Text(err.Error(), maxShown) }
 
-// note notes what became of an audit. A place that was not asked for everything, since another one failed, has its last success from
-// before.
+// note records the outcome of an audit. A place that failed, or whose audit was interrupted, keeps its previous LastSuccess.
 func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus, err error) {
 	s.Attempt, s.Seconds, s.Err = begin.UTC(), took.Seconds(), ""
 	if s.Audits++; err != nil {
@@ -82,7 +81,7 @@ func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus,
 	s.Places = places
 }
 
-// overdue returns the senders that should have been heard, those that are expected and have never been first.
+// overdue returns the senders that are overdue; first those that are expected and have never appeared.
 func overdue(r *Result, most time.Duration, now time.Time) (all []Overdue) {
 	all = []Overdue{}
 	for _, name := range r.NotAppeared {

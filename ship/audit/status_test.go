@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestStatusHidesSecrets: whoever sees the page of an auditor sees its errors, and no credential in them.
+// TestStatusHidesSecrets: errors on the page of an auditor contain no credentials.
 func TestStatusHidesSecrets(t *testing.T) {
 	var s Status
 	s.note(time.Now(), time.Second, nil, errors.New("get https://ops:hunter2@store/x?X-Amz-Signature=hunter2: refused"))

@@ -20,8 +20,8 @@ func (a *auditor) groupAt(p *place, id object.Origin) *group {
 	return nil
 }
 
-// judgeUnnamedOfGroup judges an object of a group that no chain of its place names. Any owner of a copy may have uploaded it, and be
-// about to name it, under whatever related id it delivers.
+// judgeUnnamedOfGroup judges an object of a group that no chain of its place names. Any owner of a copy may have uploaded it, and may
+// still name it in the chain of the id under which it delivers.
 func (a *auditor) judgeUnnamedOfGroup(ctx context.Context, g *group, p *place, k *object.Key, size int64, f Finding) error {
 	f.Code, f.Detail = Uncovered, "no readable manifest covers it; see the damage to its chain"
 	open := (*walk)(nil)
@@ -56,8 +56,8 @@ func (a *auditor) judgeUnnamedOfGroup(ctx context.Context, g *group, p *place, k
 	return a.setAside(p, unvouched{*k, size, f, g})
 }
 
-// setAside reports a finding about an object, or keeps it until the object has been read: in a deep audit, or since its content
-// may explain it.
+// setAside reports a finding about an object or, in a deep audit or if the object's content may explain it, keeps it until the object
+// has been read.
 func (a *auditor) setAside(p *place, u unvouched) error {
 	if (a.o.Deep || u.group != nil) && len(p.later) < a.o.MaxFindings {
 		p.later = append(p.later, u)
@@ -67,7 +67,7 @@ func (a *auditor) setAside(p *place, u unvouched) error {
 	return nil
 }
 
-// hasRelatedBegun is askRelatedBegun for the listing, which asks for many objects. The answer of a moment ago will do.
+// hasRelatedBegun is askRelatedBegun for the listing, which asks for many objects: it remembers the answer.
 func (p *place) hasRelatedBegun(ctx context.Context, id object.Origin) (begun bool, err error) {
 	at := epochID{Origin: id.Lineage()}
 	if begun, ok := p.epochs[at]; ok {
@@ -92,10 +92,9 @@ func (p *place) askRelatedBegun(ctx context.Context, id object.Origin) (begun bo
 	return false, nil
 }
 
-// explainSuperseded looks for what explains the objects of a group that no chain names: one owner has uploaded a segment, and then
-// the chain was continued by another one that has its first records too, or all of them. Such an object is nothing but a copy if each
-// of its records is in objects that chains of the place name. Its name alone proves nothing. It returns the objects that
-// nothing explains.
+// explainSuperseded explains objects of a group that no chain names: one owner uploaded a segment, and then another owner, which has
+// its first records too or all of them, continued the chain. Such an object is only a copy if each of its records is in objects that
+// chains of the place name; its name alone proves nothing. explainSuperseded returns the objects that it cannot explain.
 func (a *auditor) explainSuperseded(ctx context.Context, p *place) (rest []unvouched, err error) {
 	objects := map[*group][]unvouched{}
 	for _, u := range p.later {
@@ -117,7 +116,6 @@ func (a *auditor) explainSuperseded(ctx context.Context, p *place) (rest []unvou
 	return rest, nil
 }
 
-// explainSupersededOfGroup is explainSuperseded for some objects of one group.
 func (a *auditor) explainSupersededOfGroup(ctx context.Context, g *group, p *place, list []unvouched) (rest []unvouched, err error) {
 	lines, err := g.linesAbout(ctx, p, list)
 	if err != nil {
@@ -140,8 +138,8 @@ func (a *auditor) explainSupersededOfGroup(ctx context.Context, g *group, p *pla
 	return rest, nil
 }
 
-// maxAsked bounds for how many objects the chains are read at once, and maxAbout the lines that each is compared with: all are
-// kept in memory.
+// maxAsked bounds the objects for which the chains are read at once, and maxAbout the lines that each is compared with. All of them
+// are kept in memory.
 const maxAsked, maxAbout = 256, 64
 
 // about is the lines that name records of an object's range, and the key of the first one's manifest.
@@ -150,7 +148,7 @@ type about struct {
 	key    string
 }
 
-// linesAbout reads a place's chains of the group again, since no line of theirs is kept in memory.
+// linesAbout reads the group's chains at the place again, because their lines are not kept in memory.
 func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]about, error) {
 	all := make([]about, len(list))
 	for _, w := range g.at(p) {
@@ -165,7 +163,7 @@ func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]a
 					if s.Records == 0 || s.Last < u.key.First || s.First > u.key.Last || s.Key == u.Key || len(x.others) == maxAbout {
 						continue
 					}
-					line := *s // alone, without its manifest
+					line := *s // a copy, so that the manifest can be freed
 					if x.others = append(x.others, stored{p, &line}); x.key == "" {
 						x.key = object.ManifestKey(w.id.Class, w.id.Spool, m.Header.Epoch, m.Header.Number)
 					}
@@ -180,7 +178,7 @@ func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]a
 func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (bool, error) {
 	f, codec, err := encodingByKey(p.o.Extra, &u.key)
 	if err != nil || len(others) == 0 {
-		return false, nil // what is in it cannot be said
+		return false, nil // its content is unknown
 	}
 	var content error
 	var there ship.Object

@@ -8,7 +8,7 @@ import (
 // maxTold bounds the lines about findings that one audit adds to the log.
 const maxTold = 20
 
-// teller writes what a Watcher finds to the log: each thing once, and when it is over.
+// teller logs what a Watcher finds: each thing once when it appears, and once when it is over.
 type teller struct {
 	log     *slog.Logger
 	damage  map[string]bool
@@ -31,7 +31,8 @@ func (t *teller) full(begin time.Time, took time.Duration) {
 	t.log.Info("audit: a full audit is done", "began", begin.UTC(), "took", took.Round(time.Millisecond))
 }
 
-// hour tells of an hour whose verdict has changed. That hours of long ago are as they are is no news to a Watcher that has just begun.
+// hour logs an hour whose verdict has changed. The first verdict on an hour is logged only if it is Damaged: a new Watcher must not
+// log all old hours.
 func (t *teller) hour(h HourReport, was Verdict) {
 	log := t.log.With("class", h.Class, "hour", h.Hour.Format("2006-01-02T15"), "verdict", h.Verdict)
 	switch {
@@ -47,7 +48,7 @@ func (t *teller) hour(h HourReport, was Verdict) {
 	}
 }
 
-// findings tells of damage that was not there before.
+// findings logs damage that was not there before.
 func (t *teller) findings(r *Result) {
 	if t.failing != "" {
 		t.failing = ""
@@ -79,7 +80,7 @@ func (t *teller) findings(r *Result) {
 	t.damage = damage
 }
 
-// overdue tells of senders that have become overdue, and of those that were heard again.
+// overdue logs senders that have become overdue, and those that no longer are.
 func (t *teller) overdue(all []Overdue) {
 	late := map[Overdue]bool{}
 	for _, x := range all {

@@ -178,7 +178,7 @@ func (p places) destinations() map[string]ship.Destination {
 }
 
 // finished is a tree that is complete: four spools of two classes in all three formats, one of them over three epochs,
-// all closed out. Each test gets a copy of its own.
+// all final. Each test gets a copy of its own.
 func finished(t testing.TB) places {
 	t.Helper()
 	once.Do(func() { tree = deliver(t) })

@@ -15,8 +15,8 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// walk follows one spool's chain at one place, from epoch to epoch. One goroutine reads it; what looks at its objects
-// meanwhile uses only the fields after mu.
+// walk follows one spool's chain at one place, from epoch to epoch. One goroutine reads it; the goroutines that examine its
+// objects use only lookout.
 type walk struct {
 	a  *auditor
 	p  *place
@@ -24,20 +24,20 @@ type walk struct {
 	ChainReport
 
 	position
-	unsigned *stretch       // that no signed manifest follows so far
-	newest   *ship.Manifest // the last one, where there are no keys to judge signatures by
+	unsigned *stretch       // the manifests that no signed one follows so far
+	newest   *ship.Manifest // the last manifest, if there are no keys to judge signatures by
 
 	holes  []seqRange // sequence numbers that damage leaves unproven
 	wanted map[headID]*link
 	behind owedRange
 	denied bool              // FinalWrong was reported
 	named  map[string]bool   // instances that are known to have appeared
-	called map[uint32]string // by what name its sender knew the place, by epoch
-	// reached is the hour before which nothing is to come any more: that of the last object's folder, or what the sender
-	// has said while nothing came in.
+	called map[uint32]string // the sender's name for the place, by epoch
+	// reached is the hour before which no object will follow any more: that of the last object's folder, or the one that an
+	// idle sender has stated (Footer.Passed).
 	reached int32
 	began   int32            // the earliest hour of its objects, 0 if it has none
-	hours   map[int32]*Tally // what it names, by hour
+	hours   map[int32]*Tally // the objects that it names, by hour
 
 	closers []foundClosing // what may close the chain
 	shut    bool           // one of them names its end
@@ -54,17 +54,17 @@ type position struct {
 	repeats bool   // segments that are covered already are stated again, for a reason that is known or reported
 	closed  uint32 // the epoch that took over, 0 for none
 	hole    *hole
-	broken  [2]*link   // two links that do not fit, until a third tells which of them is wrong
-	pairs   [][2]*link // the same where no third follows
+	broken  [2]*link   // two links that do not fit, until a third shows which of them is wrong
+	pairs   [][2]*link // those that no third link has decided
 }
 
 // lookout is how far the objects of a walk have been examined. The goroutines that examine them use only these fields of it,
 // under mu.
 type lookout struct {
-	through *headID // up to which manifest an earlier audit has looked at the objects
+	through *headID // the manifest up to which an earlier audit has found the objects right
 	mu      sync.Mutex
-	batches []*batch // manifests whose objects are being looked at, in order
-	stuck   bool     // an object was not right: the mark stays in front of it
+	batches []*batch // manifests whose objects are being examined, in order
+	stuck   bool     // an object was not right: the mark does not move past it
 }
 
 // link is what is kept of a manifest.
@@ -79,7 +79,7 @@ type link struct {
 	vouched bool
 }
 
-// headID is a head that was listed, and the link of its chain that it should be.
+// headID identifies the manifest that a head or a closing names.
 type headID struct {
 	epoch  uint32
 	number uint64
@@ -93,20 +93,20 @@ type hole struct {
 
 type seqRange struct{ first, last uint64 }
 
-// step is what a chain says of one segment.
+// step is what a chain says about one segment.
 type step struct {
 	segment uint64
 	line    *ship.SegmentLine // nil: no records
 	loss    *ship.LossLine    // nil: no losses
 	at      *link
-	skip    skipped // segments before this one of which the chain says nothing, for a reason that is known
+	skip    skipped // segments before this one that the chain does not state, for a reason that is known
 }
 
 // skipped is a range of segment numbers, empty if to is 0, up to record last.
 type skipped struct{ from, to, last uint64 }
 
-// covers reports whether the range takes in a segment as another place states it. A chain goes on after a record: it does
-// not skip later ones by jumping over the number of their segment.
+// covers reports whether the range includes a segment as another place states it. A chain continues after a given record. It
+// does not skip later records, even if it skips the number of their segment.
 func (r skipped) covers(s *step) bool {
 	return s.segment >= r.from && s.segment <= r.to && (s.line == nil || s.line.Last <= r.last)
 }
@@ -126,7 +126,7 @@ func (w *walk) report(code string, epoch uint32, first, last uint64, key, other,
 	w.reportIn(0, 0, code, epoch, first, last, key, other, format, args...)
 }
 
-// reportIn is report for damage that concerns no hour outside of a range, 0 for no bound.
+// reportIn is report for damage that concerns only a range of hours, 0 for no bound.
 func (w *walk) reportIn(from, to int32, code string, epoch uint32, first, last uint64, key, other, format string, args ...any) {
 	f := Finding{
 		Code: code, Place: w.p.name, Class: w.id.Class, Spool: w.id.Spool, Epoch: epoch, First: first, Last: last,
@@ -139,8 +139,8 @@ func (w *walk) manifestKey(l *link) string {
 	return object.ManifestKey(w.id.Class, w.id.Spool, l.epoch, l.number)
 }
 
-// steps judges the chain's links and yields its segments in ascending order. The last step, with neither line nor loss,
-// only carries what is skipped at the end.
+// steps judges the chain's links and yields its segments in ascending order. The last step, with neither line nor loss, only
+// says what is skipped at the end.
 func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter.Seq[step] {
 	return func(yield func(step) bool) {
 		var skip skipped
@@ -156,8 +156,8 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 			before := w.segment
 			jump := w.judgeManifest(f.m)
 			b := w.openBatch(w.prev)
-			// jump stays true until a segment tells where the chain goes on: records in between are not compared, since it
-			// has been reported or is not owed.
+			// jump stays true until a segment shows where the chain continues. The segments in between are not compared:
+			// they have been reported, or are not owed.
 			for s := range lines(f.m) {
 				if s.segment <= before && w.started {
 					if !w.repeats {
@@ -231,7 +231,7 @@ func lines(m *ship.Manifest) iter.Seq[step] {
 	}
 }
 
-// judgeLine judges a segment line by itself, and has its object looked for.
+// judgeLine judges a segment line by itself, and passes its object to expect.
 func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *ship.SegmentLine) {
 	for _, g := range s.Gaps {
 		w.Gaps += g.Last - g.First + 1
@@ -261,15 +261,15 @@ func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *shi
 	w.expect(ctx, b, &k, s)
 }
 
-// objectOf reads the name of a line's object. ok: it is one that the line's own chain and records may have. A spool that had
-// another identity when it named the object keeps the name.
+// objectOf parses the key of a line's object. ok: the key fits the line's chain and records. If the spool had another id
+// when it named the object, the object keeps that name.
 func objectOf(id object.Origin, m *ship.Manifest, s *ship.SegmentLine) (k object.Key, ok bool) {
 	k, ok = object.ParseKey(s.Key)
 	return k, ok && k.Class == id.Class && k.First == s.First && k.Last == s.Last && endsRight(k.Ext, s) &&
 		(k.Spool == id.Spool && k.Epoch <= m.Header.Epoch || k.Spool != id.Spool && object.Related(k.Spool, id.Spool))
 }
 
-// endsRight reports whether the name of an object says what its line says, as far as this program knows the words.
+// endsRight reports whether the ending of an object's name fits the codec of its line, if this program knows that.
 func endsRight(ext string, s *ship.SegmentLine) bool {
 	c, err := compress.ByName(s.Codec)
 	return err != nil || strings.HasSuffix(ext, c.Info().Ext)

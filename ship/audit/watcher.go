@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// WatchOptions say what is watched. The zero value of every field but Places means its documented default.
+// WatchOptions say what to watch, and how often. The zero value of every field but Places means its documented default.
 type WatchOptions struct {
 	// Options are those of each audit. Checkpoint, Progress and its Logger are not used. With Hour, only that hour is watched.
 	Options
@@ -25,14 +25,14 @@ type WatchOptions struct {
 	// Retention is the age after which objects may have been deleted: Since is that long before each audit. Default: Since is
 	// used as it is.
 	Retention time.Duration
-	// Overdue is for how long a chain that is neither final nor closed may say nothing; default 75 minutes. An idle sender
+	// Overdue is how long a chain that is neither final nor closed may go without a new manifest; default 75 minutes. An idle sender
 	// writes a manifest each hour.
 	Overdue time.Duration
 	// Logger gets a line for each hour that has become complete, each finding of damage, each instance that is overdue, and each
 	// audit that could not be done. Default: none.
 	Logger *slog.Logger
-	// Announce, if not nil, is called by Run for each hour whose verdict has changed. The first time it is called for each
-	// hour, with was empty.
+	// Announce, if not nil, is called by Run for each hour whose verdict has changed. The first verdict on an hour is a change too;
+	// was is empty then.
 	Announce func(h HourReport, was Verdict)
 }
 
@@ -67,13 +67,13 @@ func (o *WatchOptions) validate() error {
 // would. An increment looks at
 //
 //   - new manifests, heads, closings and notes of repairs, and the last manifest of each chain;
-//   - the listing of every hour that ended less than two hours ago, that a new manifest names objects of, that something is wrong
-//     with, or that has just become complete, and of 16 hours with objects and 4 without in turn;
+//   - the listing of each hour that ended less than two hours ago, or has objects that a new manifest names, or has a finding, or has
+//     just become complete; in addition, of 16 hours with objects and 4 without, in turn;
 //   - objects that it has not found right before, by asking for them (Options.Deep: by reading them).
 //
-// So it notices at once what is added, also in old hours as soon as a chain names it, and what is removed from recent hours. An
-// object that is removed from an old hour is noticed when its turn comes, as is a manifest from the middle of a chain; what is altered
-// without a change of its size, and objects of a class without any chain, by the next full audit.
+// So it notices new objects at once (in old hours, once a chain names them), and the removal of objects from recent hours. It notices
+// the removal of an object from an old hour, or of a manifest from the middle of a chain, when their turn comes; but only the next
+// full audit notices alterations that keep the size, and objects of a class without any chain.
 //
 // A Watcher keeps the manifests of all chains in memory, some 1,100 bytes for each segment and place, and twice that while a full
 // audit runs. Nothing is kept on disk: a Watcher that is started again begins with a full audit.
@@ -87,7 +87,7 @@ type Watcher struct {
 	told   teller
 }
 
-// maxTouched bounds the folders that an increment lists since something is wrong there.
+// maxTouched bounds the folders that an increment lists because something is wrong there.
 const maxTouched = 64
 
 type hourID struct {
@@ -104,11 +104,11 @@ func NewWatcher(o *WatchOptions) (*Watcher, error) {
 	return &Watcher{o: opts, last: map[hourID]Verdict{}, told: newTeller(opts.Logger)}, nil
 }
 
-// Status returns what the last audit that succeeded has found, and what became of the last one, nil before the end of the first one.
+// Status returns the result of the last audit that succeeded and the outcome of the last one, or nil before the first one has ended.
 func (w *Watcher) Status() *Status { return w.status.Load() }
 
-// Run watches until ctx ends, and returns nil then. A place that cannot be asked does not end it: Status says so, and the next
-// increment tries again.
+// Run watches until ctx ends, and then returns nil. If a place does not answer, Run goes on: Status says so, and the next increment
+// tries again.
 func (w *Watcher) Run(ctx context.Context) error {
 	if err := wait.CheckContext(ctx); err != nil {
 		return fmt.Errorf("audit: %w", err)
@@ -145,7 +145,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// fullAudit is what became of a full audit beside the increments.
+// fullAudit is the outcome of a full audit that ran at the same time as increments.
 type fullAudit struct {
 	kept []*memory
 	err  error
@@ -154,7 +154,7 @@ type fullAudit struct {
 // fullRetry is the time from a full audit that failed to the next one.
 const fullRetry = 10 * time.Minute
 
-// adopt goes on with what a full audit has kept, if it has succeeded.
+// adopt replaces the Watcher's memory by that of a full audit, if that audit succeeded.
 func (w *Watcher) adopt(f fullAudit) bool {
 	if f.err != nil {
 		w.told.failed(f.err)
@@ -169,7 +169,7 @@ func (w *Watcher) adopt(f fullAudit) bool {
 	return true
 }
 
-// full makes a full audit, for what it keeps: the next increment comes to the same verdict.
+// full makes a full audit and returns only its memory: the next increment reaches the same verdict from that.
 func (w *Watcher) full(ctx context.Context) ([]*memory, error) {
 	w.step.Lock()
 	for _, m := range w.kept {
@@ -188,7 +188,7 @@ func (w *Watcher) full(ctx context.Context) ([]*memory, error) {
 	return kept, nil
 }
 
-// options returns those of an audit that begins now.
+// options returns the options of an audit that begins now.
 func (w *Watcher) options() Options {
 	o := w.o.Options
 	if w.o.Retention > 0 {
@@ -197,7 +197,6 @@ func (w *Watcher) options() Options {
 	return o
 }
 
-// update changes the status.
 func (w *Watcher) update(change func(s *Status)) *Status {
 	for {
 		old := w.status.Load()
@@ -212,8 +211,8 @@ func (w *Watcher) update(change func(s *Status)) *Status {
 	}
 }
 
-// Step makes one audit: a full one the first time, and an increment from then on. Run calls it. An error means that it could not be
-// done, and wraps ErrOptions or is that of a place.
+// Step makes one audit: a full one the first time, and an increment from then on. Run calls it. An error means that the audit could
+// not be done; it wraps ErrOptions, or is the error of a place.
 func (w *Watcher) Step(ctx context.Context) (*Status, error) {
 	w.step.Lock()
 	defer w.step.Unlock()
@@ -227,7 +226,7 @@ func (w *Watcher) Step(ctx context.Context) (*Status, error) {
 		before[i] = m.round
 	}
 	r, places, err := w.audit(ctx, begin)
-	for left := 2; err == nil; left-- { // a place that changes all the time must not keep the increment from its end
+	for left := 2; err == nil; left-- { // bounded, so that the increment ends even if a place changes all the time
 		shaken, unlisted := w.settle(), w.unlisted(r, before, first)
 		if !unlisted && (!shaken || left <= 0) {
 			break
@@ -260,7 +259,6 @@ func (w *Watcher) Step(ctx context.Context) (*Status, error) {
 	return s, nil
 }
 
-// audit audits once.
 func (w *Watcher) audit(ctx context.Context, begin time.Time) (r *Result, places []PlaceStatus, err error) {
 	o := w.options()
 	r, err = runWith(ctx, &o, w.kept, func(_ int, p *place) {
@@ -275,7 +273,7 @@ func (w *Watcher) audit(ctx context.Context, begin time.Time) (r *Result, places
 	return r, places, err
 }
 
-// settle reports whether to audit again at once.
+// settle resets shaken, and reports whether it was set: then the audit must be repeated.
 func (w *Watcher) settle() (again bool) {
 	for _, m := range w.kept {
 		again = again || m.shaken
@@ -284,12 +282,12 @@ func (w *Watcher) settle() (again bool) {
 	return again
 }
 
-// unlisted reports whether an hour has become complete whose folder this increment has not listed at every place, and has it listed.
-// The chain that was waited for may say nothing of the objects that other chains have named there long ago. Which of them are gone
-// since then, only a listing tells, and whoever waits for the hour takes its word.
+// unlisted reports whether an hour has become complete whose folder this increment has not listed at every place, and has the next
+// audit list it. The chain that was last to pass the hour says nothing about objects of other chains there. Only a listing shows
+// whether those still exist, and anyone who waits for the hour relies on the verdict.
 func (w *Watcher) unlisted(r *Result, before []uint64, first bool) (some bool) {
 	last := w.status.Load()
-	if first || last == nil || last.Result == nil || !w.o.Hour.IsZero() { // then the hours were listed as a whole
+	if first || last == nil || last.Result == nil || !w.o.Hour.IsZero() { // then all hours that are judged were listed
 		return false
 	}
 	was := map[hourID]Verdict{}
@@ -310,7 +308,7 @@ func (w *Watcher) unlisted(r *Result, before []uint64, first bool) (some bool) {
 	return some
 }
 
-// announce tells what has changed.
+// announce logs what has changed, and calls Announce.
 func (w *Watcher) announce(s *Status) {
 	for _, h := range s.Result.Hours {
 		id := hourID{h.Class, h.Hour.Unix()}

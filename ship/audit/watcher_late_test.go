@@ -11,7 +11,7 @@ import (
 )
 
 // manyHours returns places with a finished spool of one object in each of 60 hours, more folders than an increment lists in turn. A second
-// spool has said nothing since the first of these hours: pass has its chains pass all of them.
+// spool has written no manifest since the first of these hours: pass makes its chains pass all of them.
 func manyHours(t *testing.T) (p places, pass func()) {
 	p = newPlaces()
 	var open []*chain
@@ -63,8 +63,8 @@ func hourAfter(t *testing.T, w *audit.Watcher, hour time.Time) audit.Verdict {
 	return ""
 }
 
-// TestLateHourIsListed: an hour that becomes complete long after it has ended is listed before anybody is told. Its objects may have
-// gone while it was owed, and no chain speaks of them again.
+// TestLateHourIsListed: an hour that becomes complete long after it has ended is listed before that is announced. Its objects may have
+// disappeared while it was owed, and no chain names them again.
 func TestLateHourIsListed(t *testing.T) {
 	p, pass := manyHours(t)
 	w := p.watch(t)
@@ -82,8 +82,8 @@ func TestLateHourIsListed(t *testing.T) {
 	}
 }
 
-// TestAdoptedMemory: what increments have found while a full audit was running is not forgotten when the Watcher goes on with what the
-// full audit has seen.
+// TestAdoptedMemory: changes that increments have found while a full audit was running are not forgotten when the Watcher continues with
+// the memory of the full audit.
 func TestAdoptedMemory(t *testing.T) {
 	for _, c := range []struct {
 		what  string
@@ -139,7 +139,7 @@ func TestAdoptedMemory(t *testing.T) {
 	}
 }
 
-// TestAdoptedMemoryOfStranger: a stranger's object that was removed while a full audit was running is not damage again.
+// TestAdoptedMemoryOfStranger: an unknown object that was removed while a full audit was running is not reported again.
 func TestAdoptedMemoryOfStranger(t *testing.T) {
 	p, pass := manyHours(t)
 	pass()

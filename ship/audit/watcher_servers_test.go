@@ -16,8 +16,8 @@ import (
 	"github.com/penstock-go/penstock/ship/open"
 )
 
-// TestWatcherOnServers: a Watcher of a real S3 server, at which it jumps over what it knows, and of OpenSSH's, agrees with full audits
-// while a sender delivers to both, and when an object is gone.
+// TestWatcherOnServers: a Watcher of a real S3 server, where it skips keys that it knows, and of OpenSSH's server agrees with full
+// audits while a sender delivers to both, and when an object is gone.
 func TestWatcherOnServers(t *testing.T) {
 	s3 := testserver.StartS3(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", s3.Access)

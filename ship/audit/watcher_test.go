@@ -83,7 +83,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	return h
 }
 
-// step does one random thing. content: what it has changed shows only to those who read again what they have read.
+// step does one random thing. content: only an audit that reads the same bytes again sees the change.
 func (h *history) step(t *testing.T) (content bool) {
 	name := []string{"idc", "s3"}[h.IntN(2)]
 	at := h.places[name]
@@ -177,7 +177,7 @@ func (h *history) spool() *source {
 	return s
 }
 
-// deliver has one place's chain of a spool go on.
+// deliver continues the chain of a spool at one place.
 func (h *history) deliver(t *testing.T, s *source, name string) string {
 	c := s.chains[name]
 	stamp := func(m *ship.Manifest) { m.Header.Time = time.Now().UTC() }
@@ -236,7 +236,7 @@ func (h *history) catchUp(t *testing.T, s *source, name string) {
 	}
 }
 
-// send has a place get the next n segments of a spool.
+// send delivers the next n segments of a spool to a place.
 func (h *history) send(t *testing.T, s *source, name string, n int) {
 	c := s.chains[name]
 	for len(s.segs) < s.sent[name]+n {
@@ -261,7 +261,7 @@ func (h *history) send(t *testing.T, s *source, name string, n int) {
 	})
 }
 
-// essence is what two audits of the same bytes must agree on: not in which words an object is called altered.
+// essence is what two audits of the same bytes must agree on. The wording about an altered object may differ.
 func essence(r *audit.Result) (all []string) {
 	all = append(all, string(r.Verdict))
 	for _, f := range r.Findings {
@@ -278,8 +278,8 @@ func essence(r *audit.Result) (all []string) {
 	return all
 }
 
-// TestWatcherAgrees: after every increment a Watcher says exactly what a full audit says of the same bytes, whatever came, went or
-// was put back meanwhile. What only those see who read a document or an object again, a full audit shows it.
+// TestWatcherAgrees: after every increment a Watcher says exactly what a full audit says about the same bytes, whatever was added,
+// removed or put back meanwhile. It sees changes that only a second reading shows after its own full audit.
 func TestWatcherAgrees(t *testing.T) {
 	histories := 24
 	if s := os.Getenv("PENSTOCK_HISTORIES"); s != "" {
@@ -349,8 +349,8 @@ func (h *history) hoursAgree(t *testing.T, seed int) {
 	}
 }
 
-// TestFinalAndBehind: a chain that is final at one place says nothing of what its spool delivers after it was opened again, and another
-// place has.
+// TestFinalAndBehind: a final chain at one place says nothing about records that its spool delivers to another place after it was
+// opened again.
 func TestFinalAndBehind(t *testing.T) {
 	p := newPlaces()
 	newChain(t, p, "idc", nil).add(2, nil).add(0, final)
@@ -437,7 +437,7 @@ func TestWatcherAsksLittle(t *testing.T) {
 	}
 }
 
-// TestWatcherRuns: what is announced, and when, while senders deliver, one of them dies, and something is removed.
+// TestWatcherRuns: checks what is announced, and when, while senders deliver, one of them dies, and something is removed.
 func TestWatcherRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlaces()
@@ -505,7 +505,7 @@ func TestWatcherRuns(t *testing.T) {
 	})
 }
 
-// TestWatcherFails: a place that cannot be asked leaves what was known, and says so.
+// TestWatcherFails: if a place cannot be asked, the last result stays, and Status says why.
 func TestWatcherFails(t *testing.T) {
 	p := finished(t)
 	var faulty *shiptest.FaultyDestination

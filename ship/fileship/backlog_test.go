@@ -20,7 +20,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// sink checks what it is given and forgets it. Only what is not data is kept, so that chains can be read.
+// sink checks the objects that it gets and drops them. It keeps only documents, so that chains can be read.
 type sink struct {
 	ship.Destination
 	mu      sync.Mutex

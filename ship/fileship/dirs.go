@@ -19,8 +19,8 @@ const tmp = object.TempDir
 // maxDurable bounds the memory of directories that are known to be durable: some months of hours.
 const maxDurable = 4096
 
-// mkdir creates a directory and those above it, and makes their names durable, also names that another process made and
-// may not have synced. It reports whether some could not be synced.
+// mkdir creates a directory and those above it, and makes their names durable, including names that another process
+// made and may not have synced. It reports whether some could not be synced.
 func (d *Destination) mkdir(dir string) (unsynced bool, err error) {
 	d.mu.Lock()
 	durable := d.durable[dir]
@@ -60,14 +60,14 @@ func (d *Destination) mkdir(dir string) (unsynced bool, err error) {
 	return false, nil
 }
 
-// forget makes mkdir look again, after a directory that was there has gone.
+// forget makes mkdir look again after a directory has disappeared.
 func (d *Destination) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.durable)
 }
 
-// isDir follows symbolic links: an operator may have put an hour's directory elsewhere.
+// isDir checks for a directory, also through a symbolic link: an operator may have put an hour's directory elsewhere.
 func isDir(path string) error {
 	fi, err := os.Stat(path)
 	if err == nil && !fi.IsDir() {
@@ -76,8 +76,8 @@ func isDir(path string) error {
 	return err
 }
 
-// sweep removes the temporary files that earlier processes of a spool left, once in this one's life. Only the holder of
-// the spool writes there; a clone of it would lose no more than an upload that it must repeat.
+// sweep removes the temporary files that earlier processes of a spool left, once per Destination. Only the owner of the
+// spool writes there; a copy of the spool would at worst have to repeat an upload.
 func (d *Destination) sweep(spool string) {
 	d.mu.Lock()
 	swept := d.swept[spool]
@@ -87,7 +87,7 @@ func (d *Destination) sweep(spool string) {
 		return
 	}
 	dir := filepath.Join(d.dir, tmp, spool)
-	// Best effort throughout: garbage costs room, and a Put that failed for it would cost more.
+	// Best effort throughout: garbage only costs room, and a Put that failed because of it would cost more.
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) == 0 {
 		return
@@ -107,7 +107,7 @@ func (d *Destination) sweep(spool string) {
 	}
 }
 
-// serverTime is the file server's clock: this host's may be hours away from it.
+// serverTime reads the file server's clock: this host's may be hours away from it.
 func (d *Destination) serverTime(dir string) (time.Time, error) {
 	f, err := os.CreateTemp(dir, d.process+"-")
 	if err != nil {
@@ -121,8 +121,8 @@ func (d *Destination) serverTime(dir string) (time.Time, error) {
 	return fi.ModTime(), nil
 }
 
-// Check implements ship.Checker: it creates the directory, and writes, syncs and removes a file in it. A directory that
-// can be read and not written, or a disk that is full to the last block, shows here and not at the first delivery.
+// Check implements ship.Checker: it creates the directory, and writes, syncs and removes a file in it. So a directory
+// that is not writable, or a disk that is full to the last block, is reported here and not at the first delivery.
 func (d *Destination) Check(ctx context.Context) error {
 	return wrap("check", d.dir, d.check(ctx))
 }

@@ -24,14 +24,14 @@ import (
 
 // Options configure a Destination. The zero value of every field means its documented default.
 type Options struct {
-	// Marker names a file that must exist in the directory, "" for none. Put one on a network mount: while the mount is
-	// missing, nothing is then written to the empty directory below it.
+	// Marker names a file that must exist in the directory, "" for none. Put one on a network mount, so that nothing is
+	// written to the empty mount point while the mount is missing.
 	Marker string
 	// NoReadBack leaves out reading each file back before it is published. The checksum is then the one of the bytes
 	// that were written, and the receipt is degraded by "no-read-back".
 	NoReadBack bool
 	// StaleAfter is the age from which a temporary file that an earlier process of the same spool left behind is removed;
-	// default 1 h. By the file server's clock.
+	// default 1 h. It is measured by the file server's clock.
 	StaleAfter time.Duration
 	// Logger gets what the operator should know; nil discards.
 	Logger *slog.Logger
@@ -64,7 +64,7 @@ func (o Options) validate() error {
 type Destination struct {
 	dir string
 	o   Options
-	// process tells this Destination's temporary files from those of earlier ones.
+	// process distinguishes this Destination's temporary files from those of earlier ones.
 	process string
 
 	mu sync.Mutex // guards the two maps, and is not held over a system call
@@ -80,8 +80,8 @@ var (
 	_ ship.Locator     = (*Destination)(nil)
 )
 
-// New returns the destination in dir. It touches nothing yet; dir is created by the first Put or Check, unless there is
-// a Marker to wait for.
+// New returns the destination in dir. It does not access dir yet; the first Put or Check creates it, unless there is a
+// Marker to wait for.
 func New(dir string, o *Options) (*Destination, error) {
 	opts := o.withDefaults()
 	errs := opts.validate()
@@ -101,15 +101,14 @@ func New(dir string, o *Options) (*Destination, error) {
 	}, nil
 }
 
-// Open returns the destination that a URL names: file:///DIR[?marker=NAME][&read_back=false]. What the URL says goes
-// before o.
+// Open returns the destination that a URL names: file:///DIR[?marker=NAME][&read_back=false]. The URL overrides o.
 func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, errors.New("fileship: this is no URL: write file:///DIR") // the error repeats the URL, in which a password may be by mistake
+		return nil, errors.New("fileship: this is no URL: write file:///DIR") // url.Parse's error repeats the URL, perhaps with a password
 	}
 	dir := u.Path
-	// file:dir and file://dir are what people write when they mean a relative path; both would go to another place.
+	// People write file:dir and file://dir for a relative path; both would name another place.
 	switch {
 	case u.Scheme != "file":
 		return nil, fmt.Errorf("fileship: %q does not begin with file://", u.Redacted())
@@ -140,7 +139,7 @@ func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 	return New(filepath.FromSlash(dir), &opts)
 }
 
-// path is the file of a key that ship.CheckKey has passed.
+// path returns the file of a key that ship.CheckKey has accepted.
 func (d *Destination) path(key string) string {
 	return filepath.Join(d.dir, filepath.FromSlash(key))
 }
@@ -154,7 +153,8 @@ func (d *Destination) Stat(ctx context.Context, key string) (ship.Receipt, error
 	return ship.Receipt{Size: fi.Size(), Method: "size", Time: time.Now().UTC()}, nil
 }
 
-// stat finds regular files only, also where an operator has moved one and left a symbolic link: a directory is no object.
+// stat finds regular files only, also through a symbolic link that an operator has left for a file that was moved. A
+// directory is no object.
 func (d *Destination) stat(ctx context.Context, key string) (fs.FileInfo, error) {
 	if err := errors.Join(ctx.Err(), ship.CheckKey(key), d.mounted()); err != nil {
 		return nil, err
@@ -184,8 +184,8 @@ type body struct {
 	io.Closer
 }
 
-// Location implements ship.Locator: the directory with its symbolic links resolved as far as it exists. A mount whose server
-// does not answer may be in the way of that; a start must not wait for it, and gets the name as it was given.
+// Location implements ship.Locator: the directory with its symbolic links resolved as far as it exists. If that takes longer
+// than resolveWithin, because a mount hangs, it returns the name as it was given: a start must not wait.
 func (d *Destination) Location() string {
 	found := make(chan string, 1)
 	go func() { found <- resolve(d.dir) }() // ends when the system call does
@@ -215,7 +215,7 @@ func resolve(dir string) string {
 	}
 }
 
-// mounted tells a directory from the empty place where it should be mounted.
+// mounted returns an error if the Marker is missing: the directory may be an empty mount point.
 func (d *Destination) mounted() error {
 	if d.o.Marker == "" {
 		return nil
@@ -227,8 +227,8 @@ func (d *Destination) mounted() error {
 	return nil
 }
 
-// wrap names the operation and decides what only an operator can cure. A full disk is not among it: room comes back by
-// itself where old objects are removed on a schedule.
+// wrap adds the operation to an error, and makes it permanent if only an operator can cure it. A full disk is not permanent:
+// room comes back by itself if old objects are removed on a schedule.
 func wrap(op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -251,7 +251,7 @@ type notExist struct{ error }
 
 func (n notExist) Unwrap() []error { return []error{n.error, fs.ErrNotExist} }
 
-// reader ends with ctx.
+// reader fails once ctx has ended.
 type reader struct {
 	ctx context.Context
 	r   io.Reader

@@ -55,7 +55,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// TestLinks: what an operator has moved elsewhere and linked is seen.
+// TestLinks: files that an operator has moved elsewhere and linked are found.
 func TestLinks(t *testing.T) {
 	shiptest.RunLinks(t, func(t *testing.T) (ship.Destination, string) {
 		dir := t.TempDir()
@@ -63,7 +63,7 @@ func TestLinks(t *testing.T) {
 	})
 }
 
-// noLinks takes hard links away, as exFAT and some network file systems do.
+// noLinks makes hard links fail, as exFAT and some network file systems do.
 func noLinks(t *testing.T) {
 	old := link
 	link = func(from, to string) error {

@@ -19,13 +19,13 @@ import (
 )
 
 // A real disk is filled, to the last block that appends get, with records of 64 bytes that do not compress, while no
-// destination is up and nothing is staged. Once one is there the spool empties by itself.
+// destination is up and nothing is staged. Once a destination is up, the spool empties by itself.
 func TestFullDisk(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		quota int64 // 0: the default, by which some of the disk stays free
 		codec string
-		other bool // others fill what the quota leaves free
+		other bool // other programs fill what the quota leaves free
 	}{
 		{name: "default quota", codec: "zstd"},
 		{name: "quota above the disk", quota: 1 << 40, codec: "zstd"},

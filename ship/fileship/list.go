@@ -19,10 +19,10 @@ import (
 const maxDepth = 32
 
 // List implements ship.Lister. It holds the names of one directory per level in memory. Symbolic links are followed, as Put
-// follows them; one that leads to a directory above itself is passed over.
+// follows them; a link to a directory above itself is skipped.
 func (d *Destination) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
-		// Everything below the deepest directory that the prefix names in full.
+		// Begin in the deepest directory that prefix names in full.
 		dir := ""
 		if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
 			dir = prefix[:i]
@@ -48,7 +48,7 @@ type walker struct {
 }
 
 // walk yields the files below dir whose keys begin with prefix, and reports whether to go on. It enters only directories that
-// can hold such keys: an auditor who asks for one hour does not wait for a year.
+// can hold such keys, so that an audit of one hour does not wait for a year's listing.
 func (w *walker) walk(ctx context.Context, dir string) bool {
 	fail := func(key string, err error) bool {
 		w.yield(ship.Entry{}, wrap("list", key, err))
@@ -95,8 +95,8 @@ type entry struct {
 	linked bool // by a symbolic link
 }
 
-// readDir returns the entries of a directory that matter for prefix, in the byte order of the keys they lead to: "a-b"
-// comes before "a/c", "a0" behind it.
+// readDir returns the entries of a directory that matter for prefix, in the byte order of the keys that they lead to: "a-b"
+// comes before "a/c", and "a0" after it.
 func (d *Destination) readDir(dir, prefix string) (entries []entry, err error) {
 	all, err := os.ReadDir(d.path(dir))
 	if err != nil {
@@ -106,7 +106,7 @@ func (d *Destination) readDir(dir, prefix string) (entries []entry, err error) {
 		key := path.Join(dir, e.Name())
 		below := strings.HasPrefix(key+"/", prefix) || strings.HasPrefix(prefix, key+"/")
 		if key == tmp || !below && !strings.HasPrefix(key, prefix) {
-			continue // unpublished, or nothing of it can begin like that
+			continue // temporary files, or no key of it can begin with prefix
 		}
 		linked := e.Type()&fs.ModeSymlink != 0
 		if e.IsDir() {
@@ -123,8 +123,8 @@ func (d *Destination) readDir(dir, prefix string) (entries []entry, err error) {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			// Removed since its directory was read: what a listing taken a moment later would not show either. Or a link to
-			// nothing.
+			// Removed since its directory was read, so that a listing a moment later would not show it either; or a dangling
+			// link.
 		case err != nil:
 			return nil, err
 		case fi.IsDir() && below:
@@ -137,8 +137,8 @@ func (d *Destination) readDir(dir, prefix string) (entries []entry, err error) {
 	return entries, nil
 }
 
-// loops reports whether a link to a directory leads to one above it, in which the walk is already. Above it is what its key
-// goes through, by links or not.
+// loops reports whether a link leads to a directory above it, in which the walk already is: one that the link's key passes
+// through, directly or by other links.
 func (d *Destination) loops(key string) (bool, error) {
 	there, err := filepath.EvalSymlinks(d.path(key))
 	for dir := key; err == nil && dir != "."; {

@@ -17,7 +17,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// block is how much is read or written between two looks at the context: large enough for network file systems, small
+// block is how much is read or written between two checks of the context: large enough for network file systems, small
 // enough to end a Put promptly.
 const block = 1 << 20
 
@@ -27,7 +27,7 @@ var blocks = sync.Pool{New: func() any { b := make([]byte, block); return &b }}
 var link = os.Link
 
 // Put implements ship.Destination: temporary file, fsync, read back, link, directory fsync. Until the link the object does
-// not exist; from the link on it is whole.
+// not exist; from then on it is complete.
 func (d *Destination) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	r, err := d.put(ctx, o, body)
 	if err != nil {
@@ -43,7 +43,7 @@ func (d *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 	if strings.HasPrefix(o.Key, tmp+"/") {
 		return ship.Receipt{}, errors.New("keys below _tmp/ are for temporary files")
 	}
-	// The common repeat, after a restart: no byte is sent twice.
+	// The usual repetition, after a restart: no byte is written twice.
 	if r, err := d.existing(ctx, o); !errors.Is(err, fs.ErrNotExist) {
 		return r, err
 	}
@@ -61,7 +61,7 @@ func (d *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 	}
 	degraded, err := d.publish(temp, o.Key)
 	if errors.Is(err, fs.ErrExist) {
-		return d.existing(ctx, o) // another one was quicker
+		return d.existing(ctx, o) // another Put was faster
 	}
 	if err != nil {
 		return ship.Receipt{}, err
@@ -69,7 +69,7 @@ func (d *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 	return d.receipt(o, degraded), nil
 }
 
-// receipt is for bytes whose hash was compared a moment ago.
+// receipt returns the receipt for bytes whose hash was just compared.
 func (d *Destination) receipt(o ship.Object, degraded []string) ship.Receipt {
 	r := ship.Receipt{
 		Size: o.Size, Checksum: ship.SHA256Checksum(o.SHA256), Method: "read-back", Time: time.Now().UTC(), Degraded: degraded,
@@ -80,8 +80,8 @@ func (d *Destination) receipt(o ship.Object, degraded []string) ship.Receipt {
 	return r
 }
 
-// write makes a durable and verified temporary file. Its name is returned also with an error, for removal. It is on the
-// same file system as the object will, below the destination's directory, since links and renames do not cross.
+// write makes a durable and verified temporary file. It returns the file's name, even with an error, for removal. The file
+// is on the same file system as the object, below the destination's directory, since links and renames do not cross.
 func (d *Destination) write(ctx context.Context, o ship.Object, body *io.SectionReader) (temp string, err error) {
 	dir := filepath.Join(d.dir, tmp, o.Spool)
 	temp = filepath.Join(dir, d.process+"-"+strings.ToLower(rand.Text()))
@@ -90,7 +90,7 @@ func (d *Destination) write(ctx context.Context, o ship.Object, body *io.Section
 		f, err = os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		d.forget() // someone removed the directory behind our back; the next attempt makes it again
+		d.forget() // someone has removed the directory; the next attempt makes it again
 	}
 	if err != nil {
 		return "", err
@@ -112,8 +112,8 @@ func (d *Destination) write(ctx context.Context, o ship.Object, body *io.Section
 	return temp, check(ctx, temp, o, ship.ErrVerify)
 }
 
-// existing returns the receipt of a file that is there already, ErrConflict if its bytes are others, fs.ErrNotExist if
-// there is none. The process that wrote it may have died before it was durable, so it is made durable here.
+// existing returns the receipt of a file that is there already, ErrConflict if its bytes differ, fs.ErrNotExist if there
+// is none. The process that wrote it may have died before it was durable, so it is made durable here.
 func (d *Destination) existing(ctx context.Context, o ship.Object) (ship.Receipt, error) {
 	path := d.path(o.Key)
 	fi, err := os.Lstat(path)
@@ -121,7 +121,7 @@ func (d *Destination) existing(ctx context.Context, o ship.Object) (ship.Receipt
 		return ship.Receipt{}, err
 	}
 	if fi.Mode()&fs.ModeSymlink != 0 {
-		// The name is taken, whatever it leads to.
+		// The name is taken, wherever the link leads.
 		if to, err := os.Stat(path); err == nil {
 			fi = to
 		} else if !errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +137,7 @@ func (d *Destination) existing(ctx context.Context, o ship.Object) (ship.Receipt
 	if err := syncFile(path); err != nil {
 		return ship.Receipt{}, err
 	}
-	// Its name too, and those of the directories above it.
+	// Make its name durable too, and those of the directories above it.
 	degraded, err := d.mkdir(filepath.Dir(path))
 	if err != nil {
 		return ship.Receipt{}, err
@@ -152,8 +152,7 @@ func (d *Destination) existing(ctx context.Context, o ship.Object) (ship.Receipt
 	return d.receipt(o, nil), nil
 }
 
-// check reads a file and compares it with what o describes. The size alone would pass for a file that a crash of the
-// server left full of zeros.
+// check reads a file and compares it with o. A file that a crash of the server left full of zeros has the right size.
 func check(ctx context.Context, path string, o ship.Object, mismatch error) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -175,7 +174,7 @@ func hash(ctx context.Context, dst io.Writer, src io.Reader) (n int64, sum [32]b
 	b := blocks.Get().(*[]byte)
 	defer blocks.Put(b)
 	h := sha256.New()
-	// The wrappers keep io.CopyBuffer from finding a shortcut past the buffer, and past the context.
+	// The wrappers keep io.CopyBuffer from bypassing the buffer and the context.
 	n, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(h, dst)}, reader{ctx, src}, *b)
 	h.Sum(sum[:0])
 	return n, sum, err
@@ -219,7 +218,7 @@ func (d *Destination) publish(temp, key string) (degraded []string, err error) {
 // publishing keeps two Puts of this process from both finding a name free (see lookThenRename).
 var publishing sync.Mutex
 
-// lookThenRename is the last resort where nothing exclusive exists.
+// lookThenRename renames if the name is free: the last resort if there is no exclusive operation.
 func lookThenRename(temp, path string) error {
 	publishing.Lock()
 	defer publishing.Unlock()

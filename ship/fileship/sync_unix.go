@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// syncDir makes the names in a directory durable. synced is false where the file system knows no such operation.
+// syncDir makes the names in a directory durable. synced is false if the file system has no such operation.
 func syncDir(dir string) (synced bool, err error) {
 	err = syncFile(dir)
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) {
@@ -17,7 +17,8 @@ func syncDir(dir string) (synced bool, err error) {
 	return err == nil, err
 }
 
-// syncFile makes a file durable that may have been written through another descriptor: fsync(2) is about the file.
+// syncFile makes a file durable that may have been written through another descriptor: fsync(2) applies to the
+// file.
 func syncFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

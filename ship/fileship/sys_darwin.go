@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renameNoReplace renames without overwriting (renamex_np(2), RENAME_EXCL). exclusive is false where the file system
-// could not promise that.
+// renameNoReplace renames without overwriting (renamex_np(2), RENAME_EXCL). exclusive is false if the file system
+// could not guarantee that.
 func renameNoReplace(from, to string) (exclusive bool, err error) {
 	err = unix.RenamexNp(from, to, unix.RENAME_EXCL)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {

@@ -10,9 +10,9 @@ import (
 // renameat2 is replaced in tests.
 var renameat2 = unix.Renameat2
 
-// renameNoReplace renames without overwriting (renameat2(2), RENAME_NOREPLACE; not on NFS). exclusive is false where the
-// file system could not promise that, or where the call is refused: a seccomp profile that does not know it answers EPERM.
-// EPERM can also mean that the rename itself is forbidden. lookThenRename then fails with the same error.
+// renameNoReplace renames without overwriting (renameat2(2), RENAME_NOREPLACE; not on NFS). exclusive is false if the file
+// system could not guarantee that, or if the call is refused: a seccomp profile that does not know it answers EPERM. EPERM
+// can also mean that the rename itself is forbidden. lookThenRename then fails with the same error.
 func renameNoReplace(from, to string) (exclusive bool, err error) {
 	err = renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS, unix.EINVAL, unix.EOPNOTSUPP} {

@@ -2,7 +2,7 @@
 
 package fileship
 
-// renameNoReplace has nothing exclusive to offer here that os exposes.
+// renameNoReplace is not exclusive here, because package os has no exclusive rename.
 func renameNoReplace(from, to string) (exclusive bool, err error) {
 	return false, lookThenRename(from, to)
 }

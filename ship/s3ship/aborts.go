@@ -37,8 +37,8 @@ func (a *aborts) take() (id, full string, ok bool) {
 	return "", "", false
 }
 
-// abortLeft tries again to abort what could not be aborted. It is called when the store has just answered, and ends with the
-// first upload that still cannot be aborted, which is remembered again: a store that refuses costs one request.
+// abortLeft tries again to abort the uploads that could not be aborted. It is called when the store has just answered. It
+// stops at the first upload that still cannot be aborted, and remembers it again, so a store that refuses costs one request.
 func (b *Destination) abortLeft(ctx context.Context) {
 	for {
 		id, full, ok := b.unaborted.take()

@@ -22,7 +22,7 @@ import (
 )
 
 // BenchmarkUpload puts 64 MiB to versitygw: ours with its verification, and the bare manager as its documentation
-// shows it, by turns, so that a slow minute of the disk hits both. Its figures are medians.
+// shows it, in turns, so that a slow minute of the disk affects both. Its figures are medians.
 func BenchmarkUpload(b *testing.B) {
 	endpoint, access, secret := testserver.S3(b)
 	keys(b, access, secret)

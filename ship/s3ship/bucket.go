@@ -41,9 +41,9 @@ var (
 	_ ship.Locator     = (*Destination)(nil)
 )
 
-// New returns the place below prefix in bucket, for callers who have an aws.Config. Of it New takes region, endpoint,
-// credentials and HTTP client; retries and checksums are this package's own. Options.Profile is ignored. The network is
-// not touched.
+// New returns the Destination below prefix in bucket, for callers that have an aws.Config. New uses its region,
+// endpoint, credentials and HTTP client, but not its settings for retries and checksums. It ignores Options.Profile, and
+// does not use the network.
 func New(cfg aws.Config, bucket, prefix string, o *Options) (*Destination, error) {
 	o = o.withDefaults()
 	prefix = strings.Trim(prefix, "/")
@@ -74,7 +74,7 @@ func (b *Destination) configure(so *s3.Options) {
 	if b.o.Region != "" {
 		so.Region = b.o.Region
 	} else if so.Region == "" && so.BaseEndpoint != nil {
-		so.Region = "us-east-1" // what compatible stores that have no regions expect
+		so.Region = "us-east-1" // the region that compatible stores without regions expect
 	}
 	so.UsePathStyle = b.o.PathStyle
 	b.ownEndpoint(so)
@@ -92,8 +92,8 @@ func (b *Destination) configure(so *s3.Options) {
 		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	}
 	so.DisableLogOutputChecksumValidationSkipped = true
-	// The shipper retries without end. In here a few attempts bridge a hiccup; without a token bucket, which runs dry in
-	// a long outage and then fails each request at its first error, long after the outage is over.
+	// The shipper retries indefinitely; the few attempts here only bridge short failures. No token bucket: it would run
+	// empty in a long outage, and then fail each request at its first error, long after the outage.
 	so.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
 		r.MaxAttempts = b.o.Attempts
 		r.MaxBackoff = b.o.maxBackoff
@@ -105,19 +105,19 @@ func (b *Destination) configure(so *s3.Options) {
 	})
 }
 
-// retryable is where this package knows better than the SDK what a few quick attempts are good for.
+// retryable overrides the SDK's decision for errors of which this package knows whether a quick retry helps.
 func retryable(err error) aws.Ternary {
 	switch code(err) {
-	case "ConditionalRequestConflict", "OperationAborted": // two at once: the one that comes again gets a clear answer
+	case "ConditionalRequestConflict", "OperationAborted": // two concurrent requests: the one that is repeated gets a clear answer
 		return aws.TrueTernary
 	}
-	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() && notSent(err) { // silence now is silence in a second
+	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() && notSent(err) { // a host that is silent now is silent in a second too
 		return aws.FalseTernary
 	}
 	return aws.UnknownTernary
 }
 
-// checkPlace refuses names that S3 has not, and prefixes under which keys would not be clean paths.
+// checkPlace refuses names that S3 does not allow, and prefixes under which keys would not be clean paths.
 func checkPlace(bucket, prefix string) error {
 	var errs []error
 	if !bucketName.MatchString(bucket) {
@@ -134,7 +134,7 @@ func checkPlace(bucket, prefix string) error {
 	return errors.Join(errs...)
 }
 
-// full is the key in the bucket of a key below the prefix.
+// full returns the bucket's key for a key below the prefix.
 func (b *Destination) full(key string) string {
 	if b.prefix == "" {
 		return key
@@ -142,7 +142,7 @@ func (b *Destination) full(key string) string {
 	return b.prefix + "/" + key
 }
 
-// below is full's inverse.
+// below is the inverse of full.
 func (b *Destination) below(full string) string {
 	if b.prefix == "" {
 		return full
@@ -150,8 +150,8 @@ func (b *Destination) below(full string) string {
 	return strings.TrimPrefix(full, b.prefix+"/")
 }
 
-// Location implements ship.Locator: "s3://bucket/prefix", with " at https://host" behind it for an endpoint that is not
-// Amazon's own. Bucket names are unique throughout Amazon S3, so no region is needed to tell two places apart.
+// Location implements ship.Locator: "s3://bucket/prefix", followed by " at https://host" if the endpoint is not Amazon's
+// own. Bucket names are unique throughout Amazon S3, so no region is needed to distinguish two places.
 func (b *Destination) Location() string {
 	loc := "s3://" + b.bucket
 	if b.prefix != "" {
@@ -159,7 +159,7 @@ func (b *Destination) Location() string {
 	}
 	if e := b.client.Options().BaseEndpoint; e != nil {
 		u, err := parseEndpoint(*e)
-		if err != nil { // from the environment: the first request will tell
+		if err != nil { // it is from the environment; the first request will report it
 			return loc + " at an unusable endpoint"
 		}
 		if !amazon(u.Hostname()) {
@@ -169,13 +169,13 @@ func (b *Destination) Location() string {
 	return loc
 }
 
-// Close lets idle connections go. It is idempotent; requests under way are not touched.
+// Close closes idle connections. It is idempotent, and leaves requests in flight alone.
 func (b *Destination) Close() error {
 	b.http.closeIdle()
 	return nil
 }
 
-// owner is what each request says about whose bucket it must be.
+// owner returns the account that must own the bucket, nil for any.
 func (b *Destination) owner() *string {
 	if b.o.BucketOwner == "" {
 		return nil
@@ -183,7 +183,8 @@ func (b *Destination) owner() *string {
 	return &b.o.BucketOwner
 }
 
-// cleanup is the context for what must still be done when ctx has ended: bounded, and with its values.
+// cleanup returns a context for work that must be done even after ctx has ended: with the values of ctx, and
+// cleanupTimeout.
 func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 }

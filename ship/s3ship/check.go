@@ -13,11 +13,10 @@ import (
 // probe is the content of the object that Check writes.
 var probe = []byte("This object shows that Penstock can write here. It is written once and may be deleted.\n")
 
-// Check implements ship.Checker. It tries each permission that an upload needs: it writes `_tmp/check` (once: it stays,
-// since nothing here needs the right to delete), reads it back, sees that the store computes checksums and keeps to conditions, does the
-// same with an object in parts, `_tmp/check-parts`, and aborts an upload. To see that checksums are computed it sends a wrong one with
-// `_tmp/check-sum`, which no sound store keeps. Then it sweeps what earlier processes left behind, and looks at the order of listings,
-// as far as it may.
+// Check implements ship.Checker. It tries each permission that an upload needs: it writes `_tmp/check` (once; the object stays, because
+// the driver does not need permission to delete), verifies it, and tests whether the store checks conditions and checksums. It does the
+// same with an object in parts, `_tmp/check-parts`, and aborts an upload. To test checksums, it sends `_tmp/check-sum` with a wrong one,
+// which a sound store refuses. Then, if permitted, it sweeps uploads that earlier processes have left, and checks the order of listings.
 func (b *Destination) Check(ctx context.Context) error {
 	if err := b.checkWrite(ctx); err != nil {
 		return b.fail("check", checkKey, err)
@@ -58,8 +57,8 @@ func (b *Destination) checkWrite(ctx context.Context) error {
 	return err
 }
 
-// checkSums sends a checksum that is wrong. A store that takes it repeats in every answer what it was told, and never looks
-// at what it has stored: its checksums verify nothing.
+// checkSums sends a wrong checksum. A store that accepts it does not compute checksums, but repeats those that it was sent: they verify
+// nothing.
 func (b *Destination) checkSums(ctx context.Context) error {
 	if b.o.Compat {
 		return nil
@@ -71,7 +70,7 @@ func (b *Destination) checkSums(ctx context.Context) error {
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate = "", nil
 	_, err := b.client.PutObject(ctx, in, b.exactly(o))
 	switch s := status(err); {
-	case err == nil, s == 412: // 412: an earlier check's was taken
+	case err == nil, s == 412: // 412: the store accepted that of an earlier check
 	case s >= 400 && s < 500:
 		return nil
 	default:
@@ -87,7 +86,7 @@ func (b *Destination) checkSums(ctx context.Context) error {
 	return err
 }
 
-// writeProbe reports whether the object was written; it was there already otherwise.
+// writeProbe writes the probe, and reports whether it has created the object or found it there.
 func (b *Destination) writeProbe(ctx context.Context) (created bool, err error) {
 	o := ship.BytesObject(checkKey, "", probe)
 	o.ContentType = "text/plain"

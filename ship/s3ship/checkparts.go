@@ -13,9 +13,9 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// checkParts uploads the probe in one part, with the requests that large objects take: stores that know PutObject refuse
-// some of them. Where objects are locked, a part with those settings is uploaded and aborted first: the object that stays
-// must not be locked.
+// checkParts uploads the probe in one part, with the requests that large objects need, because some stores know PutObject
+// but refuse these. If objects are to be locked, it first uploads a part with those settings and aborts that: the object
+// that stays must not be locked.
 func (b *Destination) checkParts(ctx context.Context) error {
 	b.abortLeft(ctx)
 	if b.o.LockMode != "" {
@@ -43,8 +43,8 @@ func (b *Destination) checkParts(ctx context.Context) error {
 	return err
 }
 
-// writeParts reports whether the object was created. It was there already otherwise, and the upload is aborted, as also if
-// it is to be locked.
+// writeParts reports whether it has created the object. It aborts the upload if the object was already there, or if it is
+// to be locked.
 func (b *Destination) writeParts(ctx context.Context, locked bool) (created bool, err error) {
 	o := ship.BytesObject(partsKey, "", probe)
 	o.ContentType = "text/plain"
@@ -53,13 +53,13 @@ func (b *Destination) writeParts(ctx context.Context, locked bool) (created bool
 		in.ObjectLockMode, in.ObjectLockRetainUntilDate = "", nil
 	}
 	if !b.o.Compat {
-		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc64nvme // as the manager does where it is given that checksum
+		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc64nvme // as the manager does if it is given that checksum
 	}
 	id, err := b.beginParts(ctx, in, exactly)
 	if err != nil {
 		return false, fmt.Errorf("beginning a multipart upload: %w", err)
 	}
-	// Even if ctx has just ended: this upload must not be the one that a sweep is needed for.
+	// Abort even if ctx has just ended, so that no sweep is needed for this upload.
 	defer func() {
 		if created {
 			return
@@ -87,7 +87,7 @@ func (b *Destination) writeParts(ctx context.Context, locked bool) (created bool
 	return true, nil
 }
 
-// beginParts, sendPart and completeParts send what the manager makes of an input.
+// beginParts, sendPart and completeParts send the requests that the manager makes from an input.
 func (b *Destination) beginParts(ctx context.Context, in *s3.PutObjectInput, exactly func(*s3.Options)) (id *string, err error) {
 	out, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: in.Bucket, Key: in.Key, ContentType: in.ContentType, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
@@ -98,7 +98,7 @@ func (b *Destination) beginParts(ctx context.Context, in *s3.PutObjectInput, exa
 	if err != nil {
 		return nil, err
 	}
-	return out.UploadId, nil // needID has seen that there is one
+	return out.UploadId, nil // needID has checked that there is one
 }
 
 func (b *Destination) sendPart(ctx context.Context, in *s3.PutObjectInput, id *string, exactly func(*s3.Options)) (types.CompletedPart, error) {

@@ -10,10 +10,10 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// credentials are those of the AWS chain, read again once they may not be good. The SDK reads keys from files once per
-// process; an operator who corrects one would otherwise have to restart a service that is receiving.
+// credentials are those of the AWS chain. They are read again when they may be invalid: the SDK reads keys from files once
+// per process, so an operator who corrects one would have to restart a service that is receiving.
 type credentials struct {
-	// reload is nil where the provider came from an aws.Config.
+	// reload is nil if the provider came from an aws.Config.
 	reload func(context.Context) (aws.CredentialsProvider, error)
 
 	mu       sync.Mutex
@@ -29,11 +29,11 @@ type doubt uint8
 
 const (
 	noDoubt doubt = iota
-	// suspected: a refusal that may be about who we are. Stores name it in many ways (rgw says AccessDenied, versitygw 404
-	// XAdminUserNotFound), and most refusals have other reasons, so this happens once a minute at most, and the
-	// credentials that are there go on if there are no others now.
+	// suspected: a refusal that may be about the credentials. Stores report bad credentials in many ways (rgw says
+	// AccessDenied, versitygw 404 XAdminUserNotFound), and most refusals have other reasons. So this happens at most once a
+	// minute, and the current credentials stay in use if no others can be read.
 	suspected
-	// certain: the store has said that these credentials are not good, or there were none.
+	// certain: the store has said that the credentials are invalid, or there were none.
 	certain
 )
 
@@ -60,12 +60,12 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		c.last = v
 		return v, nil
 	case c.last.HasKeys() && !c.last.Expired():
-		return c.last, nil // nobody has said that they are not good
+		return c.last, nil // the store has not called them invalid
 	}
 	return v, &credentialsError{err}
 }
 
-// current returns the provider to ask, which is a new one after doubt.
+// current returns the provider to ask: after a doubt, a new one, or with an empty cache.
 func (c *credentials) current(ctx context.Context) (aws.CredentialsProvider, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,8 +101,8 @@ func (c *credentials) doubt(why doubt) {
 	c.doubted = max(c.doubted, why)
 }
 
-// SignHTTP implements s3.HTTPSignerV4. The SDK's signer keeps the key it has derived for an access key id: a corrected
-// secret of the same id would be without effect, so a new signer goes with newly read credentials.
+// SignHTTP implements s3.HTTPSignerV4. The SDK's signer caches the key that it has derived for an access key id, so a
+// corrected secret with the same id would have no effect. Newly read credentials therefore get a new signer.
 func (c *credentials) SignHTTP(ctx context.Context, v aws.Credentials, r *http.Request, payloadHash, service, region string, t time.Time, opts ...func(*v4.SignerOptions)) error {
 	c.mu.Lock()
 	if c.signer == nil {
@@ -110,8 +110,8 @@ func (c *credentials) SignHTTP(ctx context.Context, v aws.Credentials, r *http.R
 	}
 	signer := c.signer
 	c.mu.Unlock()
-	// Accept-Encoding goes unsigned: front ends rewrite it on the way, Google's in any case, and the store behind them would
-	// refuse the signature. It is put back, since it keeps them from compressing what is to be verified.
+	// Accept-Encoding is not signed: front ends such as Google's rewrite it, and the store would then refuse the signature.
+	// It is still sent, since it keeps them from compressing bytes that are to be verified.
 	const name = "Accept-Encoding"
 	accept, present := r.Header[name]
 	r.Header.Del(name)

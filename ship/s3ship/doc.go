@@ -3,19 +3,18 @@
 //
 // # What a nil error from Put rests on
 //
-// Put trusts only HeadObject, never the response to an upload: that may be lost, or may be a 200 with an error in its body.
-// Before the upload, HeadObject shows whether the key exists. After it, HeadObject must show the same size and the same
-// full-object CRC-64/NVME. The spool computes this checksum when it stages the object, and the driver sends it with the
-// upload, so that the store rejects a body that does not match. Where the store keeps no such checksum, the
-// object is read back and its SHA-256 compared, and the receipt says so ("read-back"). ETags are never looked at: they
-// are no checksums.
+// Put trusts only HeadObject, never the response to an upload: that may be lost, or may be a 200 with an error in its body. Before
+// the upload, HeadObject shows whether the key exists. After it, HeadObject must show the same size and the same full-object
+// CRC-64/NVME. The spool computes this checksum when it stages the object, and the driver sends it with the upload, so that the
+// store rejects a body that does not match. If the store keeps no such checksum, the object is read back and its SHA-256 compared,
+// and the receipt says so ("read-back"). ETags are ignored, because they are not checksums.
 //
-// `If-None-Match: *` goes with each upload, so that no object is ever overwritten. 412 is success if the object there is
-// the same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Destination.Check],
-// an object that is new (ship.Object.New) and goes in one request is sent without the first HeadObject. If an upload
-// fails, Put aborts it, with a context of its own. [Destination.Sweep], which [Destination.Check] calls, aborts the uploads that a
-// killed process has left. Requests are bounded by progress: one in which nothing moves for Options.StallTimeout ends,
-// however large, and a slow one that moves does not.
+// Each upload is sent with `If-None-Match: *`, so that no object is ever overwritten. 412 is success if the object there is the
+// same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Destination.Check], an
+// object that is new (ship.Object.New) and fits in one request is sent without the first HeadObject. If an upload fails, Put
+// aborts it, with a context of its own. [Destination.Sweep], which [Destination.Check] calls, aborts the uploads that a killed
+// process has left. Requests are limited by progress, not by their total time: only a request in which no byte moves for
+// Options.StallTimeout is ended.
 //
 // # The URL
 //
@@ -23,17 +22,17 @@
 //
 //	endpoint          base URL of a compatible store; default Amazon S3, or AWS_ENDPOINT_URL_S3
 //	region            default AWS_REGION or the shared configuration; us-east-1 with an endpoint
-//	path_style        true: http://HOST/BUCKET/KEY, as most compatible stores want it
+//	path_style        true: http://HOST/BUCKET/KEY, which most compatible stores need
 //	profile           of the shared AWS configuration
 //	ca_file           PEM file of authorities to trust instead of the system's
 //	compat            true: for older compatible stores, see below
-//	part_size         above which an object goes in parts, 5MiB to 5GiB; default 64MiB
+//	part_size         size above which an object is sent in parts, 5MiB to 5GiB; default 64MiB
 //	concurrency       parts of one object at once; default 4
 //	stall_timeout     default 30s
-//	attempts          per request, before the shipper's own patience begins; default 3
+//	attempts          per request, before the shipper's own retries; default 3
 //	sse               AES256, aws:kms or aws:kms:dsse; default the bucket's
-//	sse_kms_key_id    id, alias or ARN; alone it means sse=aws:kms
-//	storage_class     default STANDARD; none that must be restored before reading
+//	sse_kms_key_id    id, alias or ARN; without sse it means sse=aws:kms
+//	storage_class     default STANDARD; not one that must be restored before reading
 //	object_lock_mode  GOVERNANCE or COMPLIANCE, with
 //	object_lock_for   a duration such as 8760h
 //	tags              k=v&k=v, escaped: tags=team%3Dsec%26env%3Dprod
@@ -41,14 +40,14 @@
 //	bucket_owner      12-digit account that must own the bucket
 //	sweep_age         of unfinished uploads that are aborted; default 24h
 //
-// Credentials come from the AWS default chain: environment, shared files, web identity, container, instance role. They are
-// read again when the store does not accept them, so that an operator can correct them without a restart: at once after an
-// error code that names them, and once a minute after any other refusal. They have no place in the URL, in a log, in an
-// error or in a receipt.
+// Credentials come from the AWS default chain: environment, shared files, web identity, container, instance role. They are read
+// again when the store does not accept them, so that an operator can correct them without a restart: at once after an error code
+// that is about credentials, and at most once a minute after any other refusal. They are never in a URL, a log, an error or a
+// receipt.
 //
 // # Permissions
 //
-// The least that works, for a destination s3://BUCKET/PREFIX:
+// The minimum for a destination s3://BUCKET/PREFIX:
 //
 //	{"Version": "2012-10-17", "Statement": [
 //	  {"Effect": "Allow", "Action": ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"],
@@ -59,15 +58,15 @@
 //
 // Leave out the second statement if nothing lists the bucket: audits need s3:ListBucket, Sweep needs
 // s3:ListBucketMultipartUploads. If Sweep lacks its permission, set a lifecycle rule with AbortIncompleteMultipartUpload.
-// s3:DeleteObject is not needed. Tags take s3:PutObjectTagging, object lock s3:PutObjectRetention, SSE-KMS
+// s3:DeleteObject is not needed. Tags need s3:PutObjectTagging, object lock needs s3:PutObjectRetention, and SSE-KMS needs
 // kms:GenerateDataKey and kms:Decrypt on the key. In other partitions than aws, ARNs begin differently: arn:aws-cn,
 // arn:aws-us-gov, arn:aws-eusc.
 //
 // # Stores
 //
-// "Tried" is the whole way: records in objects of one request and of several parts, each verified, and a deep audit. The
-// other lines are from the stores' documentation and issues, and not tried. All but Amazon S3 need endpoint=, and
-// path_style=true unless their DNS has a name for each bucket.
+// "Tried" means end to end: records in objects of one request and of several parts, each verified, and a deep audit. The other
+// lines are from the stores' documentation and issues, and were not tried. All but Amazon S3 need endpoint=, and path_style=true
+// unless their DNS has a name for each bucket.
 //
 //	store                     options        known
 //	Amazon S3                                directory buckets (S3 Express) are refused: they list in no order
@@ -92,14 +91,14 @@
 //
 // # Compat
 //
-// Older compatible stores answer the fields above with an error, or ignore them, or, worst, store the framing of a
-// checksum trailer as part of the object. A trailer is never sent. With compat=true no checksum field or condition is sent
-// either, Content-MD5 excepted, which every store knows and object locks demand. The body is
-// hashed before it is sent, the signature covers it, and every object is read back. compat=true gives up
-// conditional creation: if two processes put the same key at the same moment, the later one overwrites the earlier one
-// undetected (within one process they wait for each other). Keys are unique to spool and epoch, so only two adopters of one
-// volume could meet that way: do not run two with compat=true. Receipts say so: "no-condition".
+// Older compatible stores reject checksum fields and conditions, or ignore them, or, worst, store the framing of a checksum
+// trailer as part of the object. The driver never sends a trailer. With compat=true it sends no condition either, and no checksum
+// field except Content-MD5, which every store knows and object locks require. The body is hashed before it is sent, the signature
+// covers it, and every object is read back. compat=true gives up conditional creation: if two processes put the same key at the
+// same moment, the later one overwrites the earlier one undetected (within one process they wait for each other). Keys are unique
+// to spool and epoch, so only two adopters of one volume could meet that way: do not run two with compat=true. Receipts say so:
+// "no-condition".
 //
-// Sources: the Amazon S3 API reference and user guide ("Checking object integrity", "Conditional writes"), and the AWS
-// SDK for Go, whose traps the comments name where they are stepped around.
+// Sources: the Amazon S3 API reference and user guide ("Checking object integrity", "Conditional writes"), and the AWS SDK for Go,
+// whose pitfalls are explained where the code avoids them.
 package s3ship

@@ -8,9 +8,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// ownEndpoint keeps settings for Amazon's endpoints away from another store's. Hosts have them in the environment or in
-// the shared configuration for everything that talks to AWS (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT), and the
-// SDK refuses every request that has both.
+// ownEndpoint switches off settings for Amazon's endpoints if the endpoint of another store is set. Hosts have these
+// settings in the environment or in the shared configuration for everything that talks to AWS (AWS_USE_FIPS_ENDPOINT,
+// AWS_USE_DUALSTACK_ENDPOINT), and the SDK refuses every request that has both.
 func (b *Destination) ownEndpoint(so *s3.Options) {
 	e := &so.EndpointOptions
 	if so.BaseEndpoint == nil {
@@ -24,8 +24,8 @@ func (b *Destination) ownEndpoint(so *s3.Options) {
 	b.o.Logger.Info("s3ship: the setting for FIPS or dual-stack endpoints of AWS is not for a store of its own endpoint", "endpoint", *so.BaseEndpoint, "fips", fips, "dual_stack", dual)
 }
 
-// checkEndpoint finds out, without the network, whether there is an endpoint for these settings at all. The SDK would say so
-// at each request, in an error that looks as if it could pass.
+// checkEndpoint finds out, without the network, whether there is an endpoint for these settings at all. Otherwise the SDK
+// would report it only at each request, in an error that looks temporary.
 func (b *Destination) checkEndpoint() error {
 	so := b.client.Options()
 	_, err := so.EndpointResolverV2.ResolveEndpoint(context.Background(), s3.EndpointParameters{

@@ -17,7 +17,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// permissions that the operations take, as IAM names them. Parts and their completion are covered by s3:PutObject.
+// permissions are the IAM permissions that operations need. Those that are not listed, such as for parts, need
+// s3:PutObject.
 var permissions = map[string]string{
 	"HeadObject":           "s3:GetObject",
 	"GetObject":            "s3:GetObject",
@@ -26,8 +27,8 @@ var permissions = map[string]string{
 	"ListMultipartUploads": "s3:ListBucketMultipartUploads",
 }
 
-// fail gives an error its place, tells absence, and decides whether only an operator can help. It never holds a
-// secret: the SDK's errors carry code, message and request id.
+// fail adds the place to an error, turns absence into fs.ErrNotExist, and makes it permanent if only an operator can
+// help. It never contains a secret: the SDK's errors carry code, message and request id.
 func (b *Destination) fail(verb, key string, err error) error {
 	place := "s3://" + b.bucket + "/" + b.full(key)
 	if isAbsent(err) {
@@ -44,8 +45,8 @@ func (b *Destination) fail(verb, key string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
 	}
-	// Ahead of the next question: the metadata service of a host that has none answers with a time-out, and whoever then
-	// gives credentials in a file would wait for a restart.
+	// Before the check for a deadline: without a metadata service, the request for credentials times out, and an
+	// operator who then provides a file with credentials would have to restart.
 	if _, missing := errors.AsType[*credentialsError](err); missing || badCredentials[code(err)] != "" {
 		b.credentials.doubt(certain)
 	} else if unwelcome(err) {
@@ -61,7 +62,7 @@ func (b *Destination) fail(verb, key string, err error) error {
 	return ship.Permanent(fmt.Errorf("s3ship: %s %s: %w: %s", verb, place, err, cure))
 }
 
-// badCredentials are the codes that speak of who we are, with what helps.
+// badCredentials are the error codes that are about credentials, with their cures.
 var badCredentials = map[string]string{
 	"InvalidAccessKeyId":          "the access key is not known there: correct it",
 	"SignatureDoesNotMatch":       "the secret key does not belong to the access key: correct it",
@@ -83,7 +84,7 @@ func (b *Destination) cure(err error) string {
 	var pending *credentialsError
 	if errors.As(err, &pending) {
 		if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() || status(err) >= 500 {
-			return "" // the service that gives them is away
+			return "" // the service that provides them is unavailable
 		}
 		return "give credentials by environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), shared file or role"
 	}
@@ -123,7 +124,7 @@ func (b *Destination) cure(err error) string {
 	return ""
 }
 
-// hint is for what may pass by itself and often does not.
+// hint returns advice for errors that may pass by themselves, but often do not.
 func (b *Destination) hint(err error) string {
 	if isForeign(err) {
 		return " (it passes if it is an outage on the way; otherwise look at the endpoint, and at the proxies and firewalls before it)"
@@ -137,7 +138,7 @@ func (b *Destination) hint(err error) string {
 	return ""
 }
 
-// permissionCure names what the operation that was refused takes.
+// permissionCure names the permissions that the refused operation needs.
 func (b *Destination) permissionCure(err error) string {
 	op := operation(err)
 	resource := b.arn("")
@@ -167,7 +168,7 @@ func (b *Destination) permissionCure(err error) string {
 	return s
 }
 
-// tlsCure knows the failures of a handshake that do not pass.
+// tlsCure is cure for handshake failures that do not pass by themselves.
 func tlsCure(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "the endpoint does not speak TLS on this port: write http:// or correct the port"
@@ -205,12 +206,12 @@ func status(err error) int {
 	return 0
 }
 
-// isAbsent: the object is not there. The answer to a HEAD does not tell object from bucket.
+// isAbsent reports whether the object is not there. After a HEAD, it may also be the bucket that is missing.
 func isAbsent(err error) bool {
 	return status(err) == 404 && (code(err) == "NotFound" || code(err) == "NoSuchKey")
 }
 
-// unwelcome: a refusal that may be about who we are. Those that are certainly about something else are left out.
+// unwelcome reports whether an error is a refusal that may be about the credentials.
 func unwelcome(err error) bool {
 	switch code(err) {
 	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NotFound":
@@ -224,7 +225,7 @@ func unwelcome(err error) bool {
 	}
 }
 
-// mute: a refusal that may come from a HEAD and does not say why.
+// mute reports whether an error may be a HEAD's refusal, which does not say why.
 func mute(err error) bool {
 	switch status(err) {
 	case 301, 400, 401, 403, 404:
@@ -233,7 +234,7 @@ func mute(err error) bool {
 	return false
 }
 
-// damaged: the store computed another checksum than we gave.
+// damaged reports whether the store computed another checksum than ours.
 func damaged(err error) bool {
 	switch code(err) {
 	case "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":
@@ -242,14 +243,14 @@ func damaged(err error) bool {
 	return false
 }
 
-// notSent: there was never a connection to send anything on.
+// notSent reports whether there was never a connection, so that nothing was sent.
 func notSent(err error) bool {
 	e, ok := errors.AsType[*net.OpError](err)
 	return ok && e.Op == "dial"
 }
 
-// refused tells an upload that has surely not happened, or that cannot be looked after now: asking what became of it
-// would only cost time. The next Put begins by asking.
+// refused reports whether an upload has certainly not succeeded, or whether its outcome cannot be found out now: another
+// HeadObject would only cost time. The next Put begins with one.
 func refused(err error) bool {
 	if damaged(err) || notSent(err) || errors.Is(err, ship.ErrVerify) {
 		return true
@@ -261,7 +262,7 @@ func refused(err error) bool {
 		return true
 	}
 	switch s := status(err); s {
-	// 404: the upload that an unanswered Complete has finished. 408 and 429 are as good as no answer.
+	// 404: a CompleteMultipartUpload whose response was lost has finished the upload. 408 and 429 say nothing about it.
 	case 0, 404, 408, 409, 412, 429:
 		return false
 	default:

@@ -22,7 +22,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// calls are all the ways to meet an error.
+// calls are all the calls that can return an error.
 func calls(b *Destination) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Put": func(ctx context.Context) error {
@@ -137,7 +137,7 @@ func TestHint(t *testing.T) {
 	}
 }
 
-// TestCredentialsGiven: a process that was started without credentials takes them once they are there.
+// TestCredentialsGiven: a process that was started without credentials uses them once they are there.
 func TestCredentialsGiven(t *testing.T) {
 	s := newStore(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
@@ -153,8 +153,8 @@ func TestCredentialsGiven(t *testing.T) {
 	}
 }
 
-// TestCredentialsAfterSilence: where no machine gives credentials, the chain ends at an address that does not answer. The
-// time-out of that request is no reason to go on asking there alone.
+// TestCredentialsAfterSilence: if no machine provides credentials, the last request of the chain goes to an address that
+// does not answer. After that timeout, the whole chain must be asked again.
 func TestCredentialsAfterSilence(t *testing.T) {
 	s := startStore(t)
 	silent := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -170,7 +170,7 @@ func TestCredentialsAfterSilence(t *testing.T) {
 	}
 }
 
-// TestAnswers are single answers and what becomes of them.
+// TestAnswers: single answers, and the errors that they become.
 func TestAnswers(t *testing.T) {
 	for _, c := range []struct {
 		status    int
@@ -212,7 +212,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestTLS goes over HTTPS, where a body is not signed and parts carry their checksums behind them.
+// TestTLS uses HTTPS, where a body is not signed and parts carry their checksums after them.
 func TestTLS(t *testing.T) {
 	s := &store{dir: t.TempDir(), calls: map[string]int{}}
 	h, err := s3d.New(s.dir, &s3d.Options{AccessKey: access, SecretKey: secret, Fault: s.decide})
@@ -300,7 +300,7 @@ func TestAbortedLater(t *testing.T) {
 	}
 }
 
-// TestCheckNoConditions: a store that would overwrite is found out before anything is entrusted to it.
+// TestCheckNoConditions: a store that would overwrite objects is detected before anything is delivered to it.
 func TestCheckNoConditions(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", `"x"`) }))
 	defer srv.Close()
@@ -332,7 +332,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("Check without %s: %v", permission, err)
 		}
 	}
-	// What only makes it tidier is no condition.
+	// Check succeeds without the permission to sweep.
 	s.plan(only("ListUploads", 9, s3d.Fault{Status: 403, Code: "AccessDenied"}))
 	if err := b.Check(t.Context()); err != nil {
 		t.Errorf("Check without s3:ListBucketMultipartUploads: %v", err)

@@ -16,7 +16,8 @@ import (
 	"github.com/penstock-go/penstock/ship/s3ship"
 )
 
-// A place in a bucket by its URL, as a command line gives it. The examples talk to a small S3 server of their own.
+// Open a place in a bucket by its URL, as given on a command line. The examples use a small S3 server of their
+// own.
 func ExampleOpen() {
 	endpoint, stop := serve()
 	defer stop()
@@ -46,7 +47,7 @@ func ExampleOpen() {
 	// class=vpn/example.log 9 <nil>
 }
 
-// A place in a bucket by an aws.Config, for programs that have one already.
+// Open a place in a bucket with an aws.Config, for programs that already have one.
 func ExampleNew() {
 	endpoint, stop := serve()
 	defer stop()

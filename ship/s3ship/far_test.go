@@ -12,7 +12,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// BenchmarkObject measures what one new object costs over a line, connection open: time, and how many round trips that is.
+// BenchmarkObject measures what one new object costs at high latency, connection open: time, and how many round trips
+// that is.
 //
 //	go test -run - -bench Object -benchtime 3x ./ship/s3ship
 func BenchmarkObject(b *testing.B) {

@@ -22,7 +22,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// The two ways an object goes: in one request, in several parts.
+// The two ways to send an object: in one request, in several parts.
 var sizes = map[string]int{"single": 100_000, "multipart": 6 << 20}
 
 // last is the request that publishes an object of each size.
@@ -100,7 +100,7 @@ func TestOneFault(t *testing.T) {
 						if ship.IsPermanent(err) || errors.Is(err, ship.ErrConflict) || errors.Is(err, ship.ErrVerify) {
 							t.Fatalf("the fault is taken for more than it is: %v", err)
 						}
-						// Not to be met by chance, nor the fault, if this machine was too slow to get so far before.
+						// Try again without the fault, and with a stall limit that a slow machine does not reach by chance.
 						b.http.stall = time.Minute
 						s.calm()
 						if r, err = put(t, b, "k", body); err != nil {
@@ -144,7 +144,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestTaken: without s3:ListBucket the look ahead says 403, and the condition decides.
+// TestTaken: without s3:ListBucket the first HeadObject gets 403, and the condition decides.
 func TestTaken(t *testing.T) {
 	for kind, size := range sizes {
 		t.Run(kind, func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// TestUnverifiable: an upload that cannot be looked at is no delivery.
+// TestUnverifiable: an upload that cannot be verified is not a delivery.
 func TestUnverifiable(t *testing.T) {
 	s := newStore(t)
 	b := s.open(t, "", "")
@@ -195,7 +195,7 @@ func TestUnverifiable(t *testing.T) {
 	}
 }
 
-// TestStoreHoldsOther: the store says yes and has something else.
+// TestStoreHoldsOther: the store reports success but holds other bytes.
 func TestStoreHoldsOther(t *testing.T) {
 	for kind, size := range sizes {
 		for name, damage := range map[string]func([]byte) []byte{
@@ -222,7 +222,7 @@ func TestStoreHoldsOther(t *testing.T) {
 	}
 }
 
-// TestFlip: one bit turns on the way. The store finds it by the checksum, and publishes nothing.
+// TestFlip: one bit flips in transit. The store finds it by the checksum, and publishes nothing.
 func TestFlip(t *testing.T) {
 	for kind, size := range sizes {
 		for _, op := range []string{"Put", "UploadPart"} {
@@ -347,7 +347,7 @@ func (s *store) create(t *testing.T, b *Destination, full string, old bool) {
 	}
 }
 
-// TestBrokenReads: an object that does not come whole is an error, never a short object.
+// TestBrokenReads: an object that does not arrive completely is an error, never a short object.
 func TestBrokenReads(t *testing.T) {
 	for name, f := range map[string]s3d.Fault{"cut": {Truncate: 300_000}, "stalled": {Truncate: 300_000, Hang: true}} {
 		for _, compat := range []string{"", "&compat=true"} {

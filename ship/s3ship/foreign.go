@@ -14,13 +14,13 @@ import (
 	"strings"
 )
 
-// foreignError is an answer that no store gives: of a proxy, a firewall, a maintenance page, or another service on this
-// port. It is an outage, which passes, and says nothing about any object.
+// foreignError is an answer that does not come from the store, but from a proxy, a firewall, a maintenance page, or
+// another service on this port. It is an outage, which passes, and says nothing about any object.
 type foreignError struct {
 	status string
-	from   string // host, and what calls itself the server
+	from   string // host, and the Server header
 	said   string
-	tls    bool // the port speaks TLS, and was spoken to without
+	tls    bool // the port speaks TLS, and got a request without it
 }
 
 func (e *foreignError) Error() string {
@@ -36,8 +36,8 @@ func isForeign(err error) bool {
 	return ok
 }
 
-// foreign returns what is wrong with an answer that is an error and not a store's: these are XML, or have a request id. It
-// closes the body then. An answer without a body, as to a HEAD, tells by its type only.
+// foreign returns an error, and closes the body, if an error response does not come from a store: those of stores are XML,
+// or have a request id. A response without a body, as to a HEAD, is judged by its content type.
 func foreign(req *http.Request, resp *http.Response) *foreignError {
 	if resp.StatusCode < 300 || resp.Header.Get("x-amz-request-id") != "" || resp.Header.Get("x-amz-id-2") != "" {
 		return nil
@@ -63,7 +63,7 @@ func foreign(req *http.Request, resp *http.Response) *foreignError {
 	return e
 }
 
-// speaksTLS is what Go, nginx and Apache say to a request without TLS on a port for it.
+// speaksTLS matches the answers of Go, nginx and Apache to a request without TLS on a TLS port.
 var speaksTLS = regexp.MustCompile(`(?i)HTTP request[^<]* to an? (HTTPS|SSL)|HTTP request was sent to HTTPS|plain HTTP to an SSL`)
 
 var title = regexp.MustCompile(`(?is)<title>(.*?)</title>`)
@@ -76,7 +76,7 @@ func gist(text []byte) string {
 	return printable(string(text))
 }
 
-// printable makes a stranger's text fit for a line of a log.
+// printable makes text from an unknown sender fit for a line of a log.
 func printable(s string) string {
 	s = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -101,7 +101,7 @@ func (e *proxyError) Error() string {
 	return fmt.Sprintf("the proxy %s refuses to connect to the store: %s", e.proxy, e.text)
 }
 
-// proxyAnswer is told what a proxy answers to a CONNECT. net/http would make an error of the bare status text.
+// proxyAnswer judges a proxy's answer to a CONNECT. Without it, the error of net/http would be the bare status text.
 func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
@@ -109,7 +109,7 @@ func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.
 	return &proxyError{proxy.Host, resp.StatusCode, printable(resp.Status)}
 }
 
-// strangerCure says what helps against answers that come from something else than the store, "" if they may pass.
+// strangerCure says what to do about answers that do not come from the store, "" if they may pass by themselves.
 func strangerCure(err error) string {
 	if e, ok := errors.AsType[*foreignError](err); ok && e.tls || errors.Is(err, errSpeaksTLS) {
 		return "the endpoint speaks TLS on this port: write https:// or correct the port"

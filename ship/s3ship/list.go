@@ -32,7 +32,7 @@ func (b *Destination) ListAfter(ctx context.Context, prefix, after string) iter.
 		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
 			Bucket: &b.bucket, Prefix: optional(full), StartAfter: optional(from), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 		})
-		last := "" // the key before
+		last := "" // the previous key
 		var course course
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
@@ -69,14 +69,15 @@ func (b *Destination) ListAfter(ctx context.Context, prefix, after string) iter.
 	}
 }
 
-// course is how a listing has gone so far. The SDK takes "more, but I do not say where" for the end or for the beginning, and goes round
-// permanently where it is always the same.
+// course checks that a listing makes progress. If a store says that there is more, but not where, the SDK ends or begins again; if it
+// always names the same position, the SDK never ends.
 type course struct {
 	at    string // where the next page begins
 	empty int    // pages without an entry, one after the other
 }
 
-// check looks at a page of so many entries, after which there is more, at next. It returns an error if the listing cannot end.
+// check judges a page with so many entries. more and next say whether and where the listing goes on. It returns an error if the listing
+// cannot end.
 func (c *course) check(request string, more bool, next string, entries int) error {
 	if more && (next == "" || next == c.at) {
 		return fmt.Errorf("the store says that there is more and not where it goes on: it does not know %s", request)
@@ -91,12 +92,12 @@ func (c *course) check(request string, more bool, next string, entries int) erro
 	return nil
 }
 
-// errUnsorted: an auditor walks listings of several places side by side, and would report every key as missing.
+// errUnsorted: an auditor goes through a listing and its own sorted list side by side, and would report keys as missing.
 var errUnsorted = ship.Permanent(errors.New("the store does not list keys in byte order, as directory buckets (S3 Express One Zone) and Storj do not: " +
 	"it takes deliveries and cannot be audited; deliver to a bucket that lists in order"))
 
-// checkOrder looks at a page of what is there. A store without order would take deliveries for months before an audit finds
-// out. Where listing is not permitted, it says nothing.
+// checkOrder warns if the first page of a listing is not in order: such a store would take deliveries for months before an audit finds
+// out. Without permission to list, it does nothing.
 func (b *Destination) checkOrder(ctx context.Context) {
 	n := 0
 	for _, err := range b.List(ctx, "") {
@@ -109,7 +110,7 @@ func (b *Destination) checkOrder(ctx context.Context) {
 	}
 }
 
-// maxEmptyPages bounds the answers without a key that follow each other. A store that skips deleted objects may give some.
+// maxEmptyPages bounds consecutive answers without a key. A store that skips deleted objects may send some.
 const maxEmptyPages = 1000
 
 // pageSize is how many keys a store lists at most in one answer.

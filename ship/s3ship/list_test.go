@@ -37,7 +37,7 @@ func TestListThatCannotGoOn(t *testing.T) {
 	}
 }
 
-// TestSweepThatCannotGoOn: the same of a list of uploads, which Check and an upload with an unknown end look at.
+// TestSweepThatCannotGoOn: the same for a list of uploads, which Check and an upload with an unknown outcome request.
 func TestSweepThatCannotGoOn(t *testing.T) {
 	for name, next := range map[string]func(n int64) string{
 		"no marker": func(int64) string { return "" },

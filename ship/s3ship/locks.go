@@ -5,14 +5,15 @@ import (
 	"sync"
 )
 
-// keyLocks lets one Put of a key run at a time in this process: all that can be done where the store knows no condition.
+// keyLocks lets only one Put of a key run at a time in this process. If the store knows no conditions, nothing more can
+// be done.
 type keyLocks struct {
 	mu   sync.Mutex
 	held map[string]*keyLock
 }
 
-// keyLock is one key's. It is forgotten when nobody holds or awaits it, so that the map does not grow with the keys of
-// a lifetime.
+// keyLock is the lock of one key. It is removed when nobody holds it or waits for it, so that the map does not grow with
+// every key.
 type keyLock struct {
 	token chan struct{}
 	users int

@@ -21,7 +21,7 @@ func newUploader(client *s3.Client, o *Options) uploader {
 		u.Concurrency = o.Concurrency
 		// Its own abort runs on the caller's context: a cancelled upload would leave its parts behind.
 		u.LeavePartsOnError = true
-		// The client's setting is not asked for multipart uploads.
+		// The manager ignores the client's setting for multipart uploads.
 		u.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
 		if o.Compat {
 			u.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired

@@ -15,7 +15,7 @@ import (
 )
 
 // Options configure a Destination. Nil and zero values mean the documented defaults. A parameter of the URL given to Open
-// wins over the field of the same meaning.
+// overrides the field of the same meaning.
 type Options struct {
 	// Endpoint is the base URL of an S3-compatible store. Empty: Amazon S3, or what AWS_ENDPOINT_URL_S3 and the shared
 	// configuration say.
@@ -25,7 +25,7 @@ type Options struct {
 	Region string
 	// PathStyle puts the bucket into the path instead of the host name, as most compatible stores want it.
 	PathStyle bool
-	// Profile of the shared AWS configuration; only Open looks at it.
+	// Profile of the shared AWS configuration; only Open uses it.
 	Profile string
 	// CAFile is a PEM file of certificate authorities to be trusted instead of the system's.
 	CAFile string
@@ -34,17 +34,17 @@ type Options struct {
 	// sent, and an upload is verified by reading the object back. See the package documentation for what is lost.
 	Compat bool
 
-	// PartSize in bytes, above which an object goes in several parts: 5 MiB to 5 GiB, default 64 MiB. It grows by itself
-	// for objects of more than 10,000 parts. One request is cheaper than several, and faster where several objects are
-	// on their way anyway: nothing is hashed twice, and the store has nothing to put together. Smaller parts pay on
-	// lines so bad that 64 MiB seldom get through.
+	// PartSize is the size in bytes above which an object is sent in several parts: 5 MiB to 5 GiB, default 64 MiB. It
+	// grows by itself for objects of more than 10,000 parts. One request is cheaper than several, and faster if several
+	// objects are in flight anyway: nothing is hashed twice, and the store assembles nothing. Smaller parts only help if 64
+	// MiB seldom get through.
 	PartSize int64
-	// Concurrency is how many parts of one object are on their way at once. Default 4. Parts are read from the staged
-	// file as they are sent; they take no memory.
+	// Concurrency is how many parts of one object are in flight at once. Default 4. Parts are read from the staged file as
+	// they are sent; they take no memory.
 	Concurrency int
-	// StallTimeout ends a request in which no byte has moved for so long. Default 30 s, at least 1 s.
+	// StallTimeout ends a request in which no byte has moved for that long. Default 30 s, at least 1 s.
 	StallTimeout time.Duration
-	// Attempts per request before the error goes to the caller, who retries without end. Default 3.
+	// Attempts per request before the caller gets the error; the shipper retries indefinitely. Default 3.
 	Attempts int
 
 	// Encryption at rest: "AES256", "aws:kms" or "aws:kms:dsse". Empty: the bucket's default.
@@ -55,14 +55,15 @@ type Options struct {
 	// before reading (GLACIER, DEEP_ARCHIVE) are refused: an auditor could not read the chain.
 	StorageClass string
 	// LockMode "GOVERNANCE" or "COMPLIANCE" locks each object against deletion for LockFor. The bucket must have been
-	// made for Object Lock.
+	// created with Object Lock.
 	LockMode string
 	LockFor  time.Duration
 	// Tags of every object, 10 at most.
 	Tags map[string]string
 	// RequesterPays says that this account pays for requests to a bucket that demands it.
 	RequesterPays bool
-	// BucketOwner is the 12-digit account that must own the bucket: a bucket of the same name in other hands is refused.
+	// BucketOwner is the 12-digit account that must own the bucket: a bucket of that name that another account owns is
+	// refused.
 	BucketOwner string
 
 	// SweepAge is how old an unfinished multipart upload must be for Sweep to abort it. Default 24 h, at least 1 h.
@@ -80,7 +81,7 @@ var (
 	accountID  = regexp.MustCompile(`^\d{12}$`)
 )
 
-// withDefaults returns a copy, so that the caller's Options may serve for other buckets too.
+// withDefaults returns a copy, so that the caller may use its Options for other buckets too.
 func (o *Options) withDefaults() *Options {
 	d := Options{}
 	if o != nil {
@@ -99,7 +100,7 @@ func (o *Options) withDefaults() *Options {
 		d.Attempts = 3
 	}
 	if d.maxBackoff == 0 {
-		d.maxBackoff = 2 * time.Second // the patience is the shipper's
+		d.maxBackoff = 2 * time.Second // the shipper waits longer between its own attempts
 	}
 	if d.SweepAge == 0 {
 		d.SweepAge = 24 * time.Hour
@@ -162,7 +163,7 @@ func (o *Options) validate() error {
 	return errors.Join(errs...)
 }
 
-// tagging is Tags as the x-amz-tagging header wants them.
+// tagging returns Tags in the format of the x-amz-tagging header.
 func (o *Options) tagging() string {
 	v := url.Values{}
 	for k, t := range o.Tags {

@@ -43,7 +43,7 @@ func amazon(host string) bool {
 	return false
 }
 
-// arn is that of the bucket, or of the objects below it.
+// arn returns the ARN of the bucket, or of the objects below it.
 func (b *Destination) arn(below string) string {
 	p := partitions[0]
 	if b.client != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// Put implements ship.Destination: look, upload if absent, look again. What HeadObject says decides, not what the
-// upload answered: an answer can be lost, and CompleteMultipartUpload can say 200 and fail.
+// Put implements ship.Destination: look, upload if absent, look again. HeadObject decides, not the response to the upload:
+// that response can be lost, and CompleteMultipartUpload can fail with status 200.
 func (b *Destination) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	r, err := b.put(ctx, o, body)
 	if err != nil {
@@ -21,12 +21,12 @@ func (b *Destination) Put(ctx context.Context, o ship.Object, body *io.SectionRe
 	return r, nil
 }
 
-// put does the work of Put; its errors do not say yet where they are from.
+// put does the work of Put; its errors do not name the place yet.
 func (b *Destination) put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	if err := ship.CheckKey(o.Key); err != nil {
 		return ship.Receipt{}, err
 	}
-	// Before anything is sent: a store would have to read all of a body to find that it ends too early.
+	// Checked before anything is sent: a store would have to read the whole body to find that it ends too early.
 	if body.Size() != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%w: the body has %d bytes, %d were announced", ship.ErrVerify, body.Size(), o.Size)
 	}
@@ -37,9 +37,9 @@ func (b *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 		}
 		defer unlock()
 	}
-	// Ahead of the upload, since a store finds out about a taken key only when all bytes are there. Without
-	// s3:ListBucket an absent key is answered with 403: that means "unknown" here, and the condition decides. So do
-	// other refusals: a HEAD has no body to say why, and the upload will be told.
+	// Look before the upload, since a store reports a taken key only after it has received all bytes. Without s3:ListBucket,
+	// the store answers 403 for an absent key. Here that means "unknown", and the upload's condition decides; so it does
+	// after other refusals, because only the response to the upload has a body that says why.
 	if !b.free(o) {
 		h, err := b.head(ctx, o.Key)
 		switch {
@@ -51,7 +51,7 @@ func (b *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 			return ship.Receipt{}, err
 		}
 	}
-	// From here on the object may exist, whatever upload says.
+	// From here on the object may exist, whatever upload returns.
 	sent := b.upload(ctx, o, body)
 	if sent != nil && (ctx.Err() != nil || refused(sent)) {
 		return ship.Receipt{}, sent
@@ -60,7 +60,7 @@ func (b *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 	switch {
 	case err == nil && sent == nil:
 		return b.compareHeld(ctx, o, h, ship.ErrVerify)
-	case err == nil: // 412, or an answer that was lost: ours or somebody else's
+	case err == nil: // 412, or a lost response: the object may be ours or somebody else's
 		return b.compareHeld(ctx, o, h, ship.ErrConflict)
 	case isAbsent(err) && sent == nil:
 		return ship.Receipt{}, fmt.Errorf("%w: stored, and then not there", ship.ErrVerify)
@@ -74,17 +74,17 @@ func (b *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 	return ship.Receipt{}, err
 }
 
-// free reports whether the key may be taken for free without asking, which saves a round trip for each small object: the
-// caller expects it to be, and this store has shown to this process that it refuses to overwrite. If the key is taken after
-// all, only the bytes were sent in vain.
+// free reports whether Put may assume that the key is free, which saves a round trip for each small object: the caller
+// expects it to be free, and the store has shown to this process that it refuses to overwrite. If the key is taken after
+// all, the upload was merely in vain.
 func (b *Destination) free(o ship.Object) bool {
 	return o.New && o.Size <= b.uploader.partSize() && b.conditions.Load()
 }
 
-// compareHeld compares what the store says it holds with o. Where it knows no full-object checksum, the object is read back.
-// mismatch is the error when they differ.
+// compareHeld compares what the store says it holds with o. If the store has no full-object checksum, the object is read
+// back. mismatch is the error if they differ.
 func (b *Destination) compareHeld(ctx context.Context, o ship.Object, h *held, mismatch error) (ship.Receipt, error) {
-	// The cheap half first: other sizes are other bytes, and need no reading back.
+	// The cheap check first: if the sizes differ, the object need not be read back.
 	if h.size != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%w: %d bytes there, %d here", mismatch, h.size, o.Size)
 	}
@@ -112,7 +112,7 @@ func (b *Destination) compareHeld(ctx context.Context, o ship.Object, h *held, m
 	return r, nil
 }
 
-// degraded names what this store cannot promise of an object of that size.
+// degraded names the guarantees that this store cannot give for an object of that size.
 func (b *Destination) degraded(size int64) []string {
 	if b.o.Compat || size > b.uploader.partSize() && b.loose.Load() {
 		return []string{"no-condition"}
@@ -120,7 +120,7 @@ func (b *Destination) degraded(size int64) []string {
 	return nil
 }
 
-// hashSection is the SHA-256 of a whole section, wherever its offset is.
+// hashSection returns the SHA-256 of a whole section, whatever its current offset.
 func hashSection(ctx context.Context, body *io.SectionReader) (sum [32]byte, err error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, &ctxReader{ctx, io.NewSectionReader(body, 0, body.Size())}); err != nil {
@@ -129,7 +129,7 @@ func hashSection(ctx context.Context, body *io.SectionReader) (sum [32]byte, err
 	return [32]byte(h.Sum(nil)), nil
 }
 
-// ctxReader ends with its context.
+// ctxReader fails once its context has ended.
 type ctxReader struct {
 	ctx context.Context // of one call
 	r   io.Reader

@@ -25,7 +25,7 @@ type held struct {
 	version  string
 }
 
-// head asks for an object's size and checksum. Never for its ETag, which is no checksum.
+// head asks for an object's size and checksum. It ignores the ETag's value, which is no checksum.
 func (b *Destination) head(ctx context.Context, key string) (*held, error) {
 	in := &s3.HeadObjectInput{Bucket: &b.bucket, Key: aws.String(b.full(key)), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer()}
 	if !b.o.Compat {
@@ -43,7 +43,7 @@ func (b *Destination) head(ctx context.Context, key string) (*held, error) {
 	}
 	h := &held{size: *out.ContentLength, version: aws.ToString(out.VersionId)}
 	sum, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumCRC64NVME))
-	// A store that says no type knows but one: CRC-64/NVME is of the full object in any case.
+	// A store that states no type has only one: a CRC-64/NVME always covers the full object.
 	if err == nil && len(sum) == 8 && (out.ChecksumType == types.ChecksumTypeFullObject || out.ChecksumType == "") {
 		h.checksum = ship.CRC64Checksum(binary.BigEndian.Uint64(sum))
 	}
@@ -65,8 +65,8 @@ func (b *Destination) Stat(ctx context.Context, key string) (ship.Receipt, error
 	return ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Time: time.Now().UTC(), Version: h.version, Degraded: b.degraded(h.size)}, nil
 }
 
-// explain asks again, by a GET, why a HEAD was refused, which has no body to say so. An auditor must not take a mistyped
-// bucket for an empty one, nor an operator an outdated key for a missing permission.
+// explain finds out by a GET why a HEAD was refused, since only a GET's response has a body that says so. An auditor must not
+// mistake a mistyped bucket for an empty one, nor an operator an outdated key for a missing permission.
 func (b *Destination) explain(ctx context.Context, key string, refusal error) error {
 	out, err := b.get(ctx, key, "bytes=0-0")
 	if err != nil {
@@ -75,8 +75,8 @@ func (b *Destination) explain(ctx context.Context, key string, refusal error) er
 	return errors.Join(fmt.Errorf("refused, and then not: ask again: %w", refusal), out.Body.Close())
 }
 
-// Open implements ship.Destination. Where the store keeps a checksum of the whole object, the body is verified as it is
-// read: damage is an error that wraps ship.ErrVerify, in the place of io.EOF.
+// Open implements ship.Destination. If the store keeps a checksum of the whole object, the body is verified as it is read: a
+// damaged one ends with an error that wraps ship.ErrVerify instead of io.EOF.
 func (b *Destination) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := ship.CheckKey(key); err != nil {
 		return nil, b.fail("get", key, err)
@@ -88,8 +88,8 @@ func (b *Destination) Open(ctx context.Context, key string) (io.ReadCloser, erro
 	return &body{out.Body, b, key}, nil
 }
 
-// get asks for an object, or for the span of it that a Range header names. What comes of the whole is verified by the SDK
-// against the store's checksum as it is read.
+// get asks for an object, or for the span of it that a Range header names. The SDK verifies a whole object against the store's
+// checksum as it is read.
 func (b *Destination) get(ctx context.Context, key, span string) (*s3.GetObjectOutput, error) {
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{
 		Bucket: &b.bucket, Key: aws.String(b.full(key)), Range: optional(span),
@@ -117,11 +117,12 @@ func (r verified) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// errNoStore: every store answers success with an ETag, to HEAD, GET and PUT alike, and names the bucket in a listing. An
-// appliance or a maintenance page that answers everything with 200 does not. It passes, so it is no error for an operator.
+// errNoStore is returned for a successful response without an ETag, or for a listing that does not name the bucket. Every store
+// sends these; an appliance or a maintenance page that answers everything with 200 does not. That passes, so the error is not
+// permanent.
 var errNoStore = errors.New("the answer is not a store's: something between here and the store, or another service at this endpoint, answers in its place")
 
-// body says in its errors where they come from.
+// body adds the place to its errors.
 type body struct {
 	io.ReadCloser
 	b   *Destination
@@ -136,7 +137,7 @@ func (r *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readBack reads an object, and returns the SHA-256 of what is really there, up to one byte more than most.
+// readBack reads an object, at most one byte more than most, and returns the SHA-256 and the number of bytes read.
 func (b *Destination) readBack(ctx context.Context, key string, most int64) (sum [32]byte, n int64, err error) {
 	out, err := b.get(ctx, key, "")
 	if err != nil {

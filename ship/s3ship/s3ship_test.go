@@ -233,7 +233,8 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestNewBesideOtherTransport: many a process wraps http.DefaultTransport, for traces or metrics.
+// TestNewBesideOtherTransport: New works in a process that wraps http.DefaultTransport, as many do
+// for traces or metrics.
 func TestNewBesideOtherTransport(t *testing.T) {
 	before := http.DefaultTransport
 	http.DefaultTransport = struct{ http.RoundTripper }{before}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// scheme finds out why connections without TLS are closed without an answer, which is all that many servers do on a port
-// for TLS. It asks by a handshake, at most once in schemeEvery.
+// scheme finds out whether a port speaks TLS. Many servers with TLS only close a connection without TLS, and send no
+// response. It tries a handshake, at most once per schemeEvery.
 type scheme struct {
 	mu    sync.Mutex
 	asked time.Time
@@ -50,7 +50,7 @@ func (s *scheme) explain(ctx context.Context, next any, req *http.Request, err e
 	return err
 }
 
-// handshake reports whether a TLS handshake succeeds. Whom it is with does not matter: nothing is sent.
+// handshake reports whether a TLS handshake succeeds. The peer's identity does not matter, because nothing is sent.
 func handshake(ctx context.Context, t roundTripper, req *http.Request) bool {
 	ctx, cancel := context.WithTimeout(ctx, schemeTimeout)
 	defer cancel()
@@ -67,7 +67,8 @@ func handshake(ctx context.Context, t roundTripper, req *http.Request) bool {
 	return c.HandshakeContext(ctx) == nil
 }
 
-// closed: the peer has ended the connection without an answer. The transport may report that as its own end.
+// closed reports whether the peer has closed the connection without a response. The transport may report that as its
+// own doing.
 func closed(err error) bool {
 	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, e) {

@@ -20,7 +20,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// TestSettings: what the options say of objects reaches the store, in one request or several.
+// TestSettings: the options about objects reach the store, in one request or several.
 func TestSettings(t *testing.T) {
 	s := startStore(t)
 	b := at(t, s.Endpoint(), "penstock", static{access, secret}, Options{
@@ -96,7 +96,7 @@ func record(t *testing.T, secure bool) (*recorder, string, Options) {
 	return r, srv.URL, o
 }
 
-// TestEveryRequest: who pays and whose bucket it must be is said in every single request.
+// TestEveryRequest: every request names the payer and the expected owner of the bucket.
 func TestEveryRequest(t *testing.T) {
 	r, endpoint, o := record(t, false)
 	o.RequesterPays, o.BucketOwner = true, "123456789012"
@@ -119,7 +119,7 @@ func TestEveryRequest(t *testing.T) {
 	}
 }
 
-// TestCheckSendsWhatUploadsSend: what a store refuses of an upload in parts, it refuses Check already.
+// TestCheckSendsWhatUploadsSend: if a store refuses a part of a multipart upload, Check already fails.
 func TestCheckSendsWhatUploadsSend(t *testing.T) {
 	for _, compat := range []bool{false, true} {
 		r, endpoint, o := record(t, compat)
@@ -202,7 +202,7 @@ func TestCompatSendsNothingNew(t *testing.T) {
 	}
 }
 
-// TestNoSecrets: whatever happens, neither log nor error nor place holds a key.
+// TestNoSecrets: whatever happens, no log, error or location contains a key.
 func TestNoSecrets(t *testing.T) {
 	s := startStore(t)
 	var log testserver.Log

@@ -31,7 +31,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// answering starts a server in the place of a store's, with TLS if asked.
+// answering starts a server instead of a store, with TLS if asked.
 func answering(t *testing.T, withTLS bool, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
@@ -45,8 +45,8 @@ func answering(t *testing.T, withTLS bool, h http.HandlerFunc) *httptest.Server 
 	return srv
 }
 
-// TestNoTrailers: rgw and other stores know no aws-chunked body with a checksum behind it, which is what the SDK sends over
-// TLS by itself.
+// TestNoTrailers: rgw and other stores do not know an aws-chunked body followed by a checksum, which the SDK sends over TLS
+// by default.
 func TestNoTrailers(t *testing.T) {
 	s := startStore(t)
 	srv := answering(t, true, func(w http.ResponseWriter, r *http.Request) {
@@ -111,7 +111,7 @@ func TestLockWantsChecksum(t *testing.T) {
 	}
 }
 
-// TestHostWideEndpoints: what a host says of Amazon's endpoints does not break another store's.
+// TestHostWideEndpoints: a host's settings for Amazon's endpoints do not break another store's.
 func TestHostWideEndpoints(t *testing.T) {
 	s := newStore(t)
 	for _, name := range []string{"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"} {
@@ -137,7 +137,7 @@ func TestHostWideEndpoints(t *testing.T) {
 		}
 		t.Setenv(name, "")
 	}
-	// What can be known without the network is said at the start.
+	// Mistakes that can be found without the network are reported at the start.
 	for _, u := range []string{"s3://penstock/p?region=eu+central+1", "s3://penstock--use1-az4--x-s3/p?region=us-east-1"} {
 		if b, err := Open(t.Context(), u, nil); err == nil {
 			t.Errorf("%s is accepted", u)
@@ -208,7 +208,7 @@ func TestCheckSums(t *testing.T) {
 	}
 }
 
-// TestPartsOverwritten: Ceph's rgw keeps to If-None-Match with PutObject and ignores it when an upload in parts is completed.
+// TestPartsOverwritten: Ceph's rgw honours If-None-Match in PutObject, and ignores it when an upload in parts is completed.
 func TestPartsOverwritten(t *testing.T) {
 	s := startStore(t)
 	srv := answering(t, false, func(w http.ResponseWriter, r *http.Request) {
@@ -235,7 +235,8 @@ func TestPartsOverwritten(t *testing.T) {
 	}
 }
 
-// TestForeignAnswers: what a proxy, a firewall or another service answers is not taken for the store's, and named.
+// TestForeignAnswers: an answer from a proxy, a firewall or another service is not mistaken for the store's, and the error
+// says so.
 func TestForeignAnswers(t *testing.T) {
 	page := `<!DOCTYPE html><html><head><title>Blocked by policy</title></head><body>No.</body></html>`
 	for _, c := range []struct {
@@ -396,8 +397,8 @@ func TestAnyRefusalReadsCredentials(t *testing.T) {
 	}
 }
 
-// TestSuspicionIsBounded: a permission that is missing for good costs one reading a minute, and no reading that fails takes
-// away credentials that nobody has called bad.
+// TestSuspicionIsBounded: while a permission is missing, credentials are read at most once a minute, and a reading that
+// fails does not discard credentials that the store has not called bad.
 func TestSuspicionIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reloads := 0
@@ -438,7 +439,7 @@ func TestSuspicionIsBounded(t *testing.T) {
 	})
 }
 
-// TestNewKey: a key that nobody has used needs no question first, once the store has shown that it does not overwrite.
+// TestNewKey: a new key needs no HeadObject before the upload, once the store has shown that it does not overwrite.
 func TestNewKey(t *testing.T) {
 	s := startStore(t)
 	b := s.open(t, "p", "")

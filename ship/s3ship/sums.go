@@ -1,7 +1,7 @@
 package s3ship
 
 import (
-	"crypto/md5" // what the S3 API asks for, and no protection against anybody
+	"crypto/md5" // the S3 API demands it; it is no protection against forgery
 	"encoding/base64"
 	"errors"
 	"hash"
@@ -28,8 +28,8 @@ func (b *Destination) sumPart(p *s3.UploadPartInput) error {
 }
 
 // sumMD5 sets Content-MD5 in compat mode, where no other checksum may be sent. The S3 API demands one for objects with a
-// retention period, which may be the bucket's default that nobody here knows of; and with it a store can refuse bytes that
-// were damaged on the way.
+// retention period, which may be a default of the bucket that this host does not know. It also lets a store refuse bytes
+// that were damaged in transit.
 func (b *Destination) sumMD5(body io.Reader, field **string) error {
 	if !b.o.Compat {
 		return nil
@@ -43,7 +43,7 @@ func (b *Destination) sumMD5(body io.Reader, field **string) error {
 	return nil
 }
 
-// sum hashes what is left of a body, and sets it back to where it was.
+// sum hashes the rest of a body, and then seeks back to where it was.
 func sum(h hash.Hash, body io.Reader) error {
 	s, ok := body.(io.Seeker)
 	if !ok {

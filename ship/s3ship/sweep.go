@@ -11,25 +11,24 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// The objects that Check writes: in one request, in parts, and one that no store takes that computes checksums.
+// The objects that Check writes: one in one request, one in parts, and one that every store refuses that computes checksums.
 const (
 	checkKey = object.TempPrefix + "check"
 	partsKey = object.TempPrefix + "check-parts"
 	wrongKey = object.TempPrefix + "check-sum"
 )
 
-// Sweep aborts unfinished multipart uploads that a killed process left behind: below our prefix, named like a segment
-// of any spool, and older than Options.SweepAge. An upload of a live process that is as old as that would be begun again
-// by its Put; nothing is lost by aborting it. It returns how many it has aborted. It needs
-// s3:ListBucketMultipartUploads; where that is not granted, leave it to a lifecycle rule of the bucket
-// (AbortIncompleteMultipartUpload).
+// Sweep aborts unfinished multipart uploads that a killed process left behind: below our prefix, named like a segment of any
+// spool, and older than Options.SweepAge. An upload of a live process that is as old as that would be begun again by its Put;
+// nothing is lost by aborting it. It returns how many it has aborted. It needs s3:ListBucketMultipartUploads; if that is not
+// granted, use a lifecycle rule of the bucket (AbortIncompleteMultipartUpload).
 func (b *Destination) Sweep(ctx context.Context) (aborted int, err error) {
-	// Our clock against the store's: it refuses requests of clocks that differ by more than 15 minutes.
+	// Our clock against the store's: if they differed by more than 15 minutes, the store would refuse all requests.
 	limit := time.Now().Add(-b.o.SweepAge)
 	aborted, err = b.abortWhere(ctx, b.full(""), func(u types.MultipartUpload) bool {
 		key := b.below(aws.ToString(u.Key))
-		// Data is all that is large enough for several parts. S3 does not say in a listing what an upload's metadata is, so its
-		// name is all there is to tell ours from others'.
+		// Only data objects are large enough for several parts. S3 does not list the metadata of uploads, so only their keys
+		// distinguish ours from others.
 		_, isData := object.ParseKey(key)
 		return u.Initiated != nil && u.Initiated.Before(limit) && (isData || key == checkKey || key == partsKey)
 	})
@@ -42,7 +41,7 @@ func (b *Destination) Sweep(ctx context.Context) (aborted int, err error) {
 	return aborted, err
 }
 
-// abortWhere aborts the uploads below the full key prefix that ours approves of.
+// abortWhere aborts the uploads below the full key prefix for which ours returns true.
 func (b *Destination) abortWhere(ctx context.Context, prefix string, ours func(types.MultipartUpload) bool) (aborted int, err error) {
 	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{
 		Bucket: &b.bucket, Prefix: optional(prefix), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
@@ -82,7 +81,7 @@ func (b *Destination) abortOnce(ctx context.Context, full, id string) error {
 	return err
 }
 
-// abortUpload aborts one upload; one that has gone is no error.
+// abortUpload aborts one upload; it is no error if the upload no longer exists.
 func (b *Destination) abortUpload(ctx context.Context, full, id string) error {
 	_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
 		Bucket: &b.bucket, Key: &full, UploadId: &id, ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),

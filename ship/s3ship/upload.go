@@ -19,11 +19,11 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// upload stores body under o.Key if nothing is there. It says what the store answered, which proves nothing yet; after
-// an error it leaves no parts behind as far as the store lets it.
+// upload stores body under o.Key if nothing is there. It returns the store's answer, which proves nothing yet. After an
+// error it aborts the upload, if it can, so that no parts are left.
 func (b *Destination) upload(ctx context.Context, o ship.Object, body *io.SectionReader) error {
 	if b.o.Compat {
-		// Nobody else will notice a damaged body before it is published.
+		// Without a checksum, the store would publish a damaged body.
 		switch sum, err := hashSection(ctx, body); {
 		case err != nil:
 			return &bodyError{err}
@@ -33,7 +33,7 @@ func (b *Destination) upload(ctx context.Context, o ship.Object, body *io.Sectio
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// Sections of a ReaderAt: the manager reads parts where they lie, and buffers nothing.
+	// With sections of a ReaderAt, the manager reads parts from the source and buffers nothing.
 	src := &source{r: body, fail: cancel}
 	in := b.input(o)
 	in.Body = io.NewSectionReader(src, 0, o.Size)
@@ -51,7 +51,7 @@ func (b *Destination) upload(ctx context.Context, o ship.Object, body *io.Sectio
 	return err
 }
 
-// input is everything about an upload but its body.
+// input returns everything about an upload except its body.
 func (b *Destination) input(o ship.Object) *s3.PutObjectInput {
 	in := &s3.PutObjectInput{
 		Bucket:              &b.bucket,
@@ -67,27 +67,27 @@ func (b *Destination) input(o ship.Object) *s3.PutObjectInput {
 		Tagging:              optional(b.o.tagging()),
 		ObjectLockMode:       types.ObjectLockMode(b.o.LockMode),
 	}
-	// From now, not from the record's time: a lock that began in the past would protect what was late the least.
+	// From now, not from the records' time: otherwise the most delayed objects would be protected for the shortest time.
 	if b.o.LockMode != "" {
 		in.ObjectLockRetainUntilDate = aws.Time(time.Now().Add(b.o.LockFor).UTC())
 	}
 	if !b.o.Compat {
 		in.IfNoneMatch = aws.String("*")
-		// Known beforehand and of the whole object, however many parts it goes in: the store computes its own and
-		// refuses to publish anything else.
+		// This checksum covers the whole object, however many parts it is sent in. The store computes its own, and
+		// publishes nothing that differs.
 		in.ChecksumCRC64NVME = aws.String(crcBase64(o.CRC64NVME))
 	}
 	return in
 }
 
-// abort ends the multipart upload id, on a context of its own: the caller's may be what has just ended. Without an id
-// the answer to CreateMultipartUpload was lost, and what is there for this key is looked up.
+// abort aborts the multipart upload id, with a context of its own, because the caller's may just have ended. Without an id,
+// the response to CreateMultipartUpload was lost: it then lists the uploads of this key and aborts them.
 func (b *Destination) abort(ctx context.Context, key, id string, why error) {
 	if id == "" && (status(why) != 0 || notSent(why)) {
-		return // the store has said no, or does not know of it
+		return // the store has refused it, or has never got the request
 	}
 	if _, silent := errors.AsType[*stallError](why); silent && operation(why) == "CompleteMultipartUpload" {
-		return // the store may still be putting the parts together; the next Put finds out, otherwise the sweep
+		return // the store may still be assembling the parts; the next Put finds out, or Sweep aborts it later
 	}
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
@@ -103,14 +103,14 @@ func (b *Destination) abort(ctx context.Context, key, id string, why error) {
 	}
 }
 
-// exactly adds to the manager's requests what is known of the object, and what the manager has no field for.
+// exactly adds to the manager's requests what is known of the object, and fields that the manager cannot set.
 func (b *Destination) exactly(o ship.Object) func(*s3.Options) {
 	set := middleware.InitializeMiddlewareFunc("penstockExactly", func(
 		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
 	) (middleware.InitializeOutput, middleware.Metadata, error) {
 		switch p := in.Parameters.(type) {
 		case *s3.PutObjectInput:
-			// Spares a pass over the body: the signature covers its SHA-256. A part has a hash of its own.
+			// Saves a pass over the body, whose SHA-256 the signature covers. A part has a hash of its own.
 			ctx = v4.SetPayloadHash(ctx, hex.EncodeToString(o.SHA256[:]))
 			if err := b.sumMD5(p.Body, &p.ContentMD5); err != nil {
 				return middleware.InitializeOutput{}, middleware.Metadata{}, err
@@ -133,8 +133,8 @@ func (b *Destination) exactly(o ship.Object) func(*s3.Options) {
 	return s3.WithAPIOptions(func(s *middleware.Stack) error { return s.Initialize.Add(set, middleware.Before) })
 }
 
-// needID makes an error of a CreateMultipartUpload that was answered with 200 and no upload id, as by a proxy that says 200
-// to everything: the manager would end the process on it, with every other spool and listener.
+// needID returns an error if the response to CreateMultipartUpload has status 200 but no upload id, as from a proxy that
+// answers 200 to everything. The manager would crash on it, and with it the process with all its spools and listeners.
 func needID(s *middleware.Stack) error {
 	return s.Initialize.Add(middleware.InitializeMiddlewareFunc("penstockNeedID", func(
 		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
@@ -147,8 +147,8 @@ func needID(s *middleware.Stack) error {
 	}), middleware.Before)
 }
 
-// source is the body with its first error final. The SDK would take a failing disk for a failing connection and try
-// again, and whatever the disk says next would be believed.
+// source is the body; its first read error ends the upload. Otherwise the SDK would mistake a failing disk for a failing
+// connection, try again, and trust whatever the disk returns then.
 type source struct {
 	r    io.ReaderAt
 	fail context.CancelCauseFunc
@@ -163,7 +163,7 @@ func (s *source) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// bodyError is a failure on our side of the upload.
+// bodyError is a failure to read the body on this host.
 type bodyError struct{ err error }
 
 func (e *bodyError) Error() string { return "reading the body: " + e.err.Error() }
@@ -174,7 +174,7 @@ func crcBase64(sum uint64) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, sum))
 }
 
-// payer is what each request says about who pays for it.
+// payer returns the field of each request that says who pays for it.
 func (b *Destination) payer() types.RequestPayer {
 	if b.o.RequesterPays {
 		return types.RequestPayerRequester
@@ -182,8 +182,8 @@ func (b *Destination) payer() types.RequestPayer {
 	return ""
 }
 
-// optional leaves a field out of the request when there is nothing to say: an empty header would be a signed, and
-// sometimes a refused one.
+// optional returns nil for an empty string, which leaves the field out of the request: an empty header would be signed, and
+// some stores would refuse it.
 func optional(s string) *string {
 	if s == "" {
 		return nil

@@ -19,7 +19,7 @@ import (
 	"github.com/penstock-go/penstock/internal/direct"
 )
 
-// parameters of the URL, each with what it sets. Documented in the package documentation.
+// parameters are the setters of the URL's parameters. The package documentation describes them.
 var parameters = map[string]func(*Options, string) error{
 	"endpoint":         func(o *Options, v string) error { o.Endpoint = v; return nil },
 	"region":           func(o *Options, v string) error { o.Region = v; return nil },
@@ -42,19 +42,19 @@ var parameters = map[string]func(*Options, string) error{
 	"sweep_age":        duration(func(o *Options) *time.Duration { return &o.SweepAge }),
 }
 
-// Open returns the Bucket that rawURL names: s3://BUCKET/PREFIX?name=value&…, with the parameters of the package
+// Open returns the Destination that rawURL names: s3://BUCKET/PREFIX?name=value&…, with the parameters of the package
 // documentation and credentials from the AWS default chain (environment, shared files, web identity, container,
 // instance role). o gives the defaults; nil is fine.
 //
-// The network is not touched: a destination that cannot be reached must not stop a start. The error joins everything
-// that is wrong with the URL and with the files it names; each part is the user's to correct.
+// Open does not use the network: a destination that cannot be reached must not prevent a start. The error joins
+// everything that is wrong with the URL and with the files that it names; the user must correct all of it.
 func Open(ctx context.Context, rawURL string, o *Options) (*Destination, error) {
 	bucket, prefix, opt, err := parse(rawURL, o)
 	if err != nil {
 		return nil, fmt.Errorf("s3ship: %w", err)
 	}
 	load := func(ctx context.Context) (aws.Config, error) {
-		// The instance's and the container's credentials are asked for through this client too.
+		// The credentials of the instance or the container are requested through this client too.
 		client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = direct.Proxy })
 		fns := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
 		if opt.Region != "" {
@@ -73,7 +73,7 @@ func Open(ctx context.Context, rawURL string, o *Options) (*Destination, error) 
 	if err != nil {
 		return nil, err
 	}
-	// Whoever corrects a key in a file need not restart the service.
+	// An operator who corrects a key in a file need not restart the service.
 	b.credentials.reload = func(ctx context.Context) (aws.CredentialsProvider, error) {
 		cfg, err := load(ctx)
 		return cfg.Credentials, err
@@ -81,7 +81,7 @@ func Open(ctx context.Context, rawURL string, o *Options) (*Destination, error) 
 	return b, nil
 }
 
-// parse takes rawURL apart. Its errors never quote the URL, which may hold what should not be in a log.
+// parse parses rawURL. Its errors never quote the URL, which may contain secrets.
 func parse(rawURL string, o *Options) (bucket, prefix string, opt *Options, err error) {
 	opt = &Options{}
 	if o != nil {
@@ -120,7 +120,7 @@ func parse(rawURL string, o *Options) (bucket, prefix string, opt *Options, err 
 			}
 		}
 	}
-	// Slashes around the prefix are a matter of taste; S3 would make other keys of them.
+	// Slashes around the prefix are optional; in S3 they would make other keys.
 	bucket, prefix = u.Host, strings.Trim(u.Path, "/")
 	errs = append(errs, checkPlace(bucket, prefix), opt.withDefaults().validate())
 	return bucket, prefix, opt, errors.Join(errs...)
@@ -174,7 +174,7 @@ func duration(field func(*Options) *time.Duration) func(*Options, string) error 
 	}
 }
 
-// setPartSize takes bytes, or a number of KiB, MiB or GiB.
+// setPartSize parses a number of bytes, KiB, MiB or GiB.
 func setPartSize(o *Options, v string) error {
 	number, unit := v, int64(1)
 	for suffix, factor := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
@@ -190,7 +190,7 @@ func setPartSize(o *Options, v string) error {
 	return nil
 }
 
-// setTags takes what the x-amz-tagging header takes: k=v&k=v, escaped once more to stand in a URL.
+// setTags parses the format of the x-amz-tagging header, k=v&k=v, which is escaped once more in a URL.
 func setTags(o *Options, v string) error {
 	q, err := url.ParseQuery(v)
 	if err != nil {

@@ -20,13 +20,13 @@ import (
 )
 
 const (
-	// dialTimeout leaves room for two lost SYNs. Attempts are spent on it only while somebody answers, if with a refusal.
+	// dialTimeout allows for two lost SYNs. A dial that times out is not retried here, only one that is refused: see retryable.
 	dialTimeout = 5 * time.Second
 	// cleanupTimeout bounds what is done after a cancelled upload.
 	cleanupTimeout = 10 * time.Second
 	// ioBuffer of a connection: with net/http's 4 KiB a body goes out in thousands of small writes.
 	ioBuffer = 128 << 10
-	// idleConns must cover all parts of all uploads at once, or each request pays a new handshake.
+	// idleConns must cover all parts of all uploads at once; otherwise requests need new handshakes.
 	idleConns = 128
 )
 
@@ -34,14 +34,14 @@ const (
 // be silent in the next seconds too, and the caller wants to know within a bounded time.
 type stallError struct{ after time.Duration }
 
-// Timeout makes it a time-out for whoever asks, and RetryableError is what the SDK asks.
+// Timeout makes it a net.Error that is a timeout; the SDK calls RetryableError.
 func (e *stallError) Error() string        { return fmt.Sprintf("nothing moved for %v", e.after) }
 func (e *stallError) Timeout() bool        { return true }
 func (e *stallError) RetryableError() bool { return false }
 
-// watch is the HTTP client of a Destination. net/http has time limits for dialling and for headers, and none for a body that
-// makes no progress; a limit on a whole request would cut off slow lines. So there is one timer per request, which each byte
-// that moves sets back, whether sent or received. It rests while our own side is the slow one.
+// watch is the HTTP client of a Destination. net/http has time limits for dialling and for headers, but none for a body that
+// makes no progress; a limit on a whole request would cut off slow connections. So there is one timer per request, which is
+// reset whenever bytes are sent or received. It is stopped while this process is the slow side.
 type watch struct {
 	next interface {
 		Do(*http.Request) (*http.Response, error)
@@ -50,18 +50,18 @@ type watch struct {
 	scheme scheme
 }
 
-// roundTripper is a transport as a client: no redirects, which would carry a signature to where it does not belong, no
-// cookies.
+// roundTripper makes a transport a client that follows no redirects, which would send the signature to another host, and keeps
+// no cookies.
 type roundTripper struct{ *http.Transport }
 
 func (r roundTripper) Do(req *http.Request) (*http.Response, error) { return r.RoundTrip(req) }
 
-// newWatch builds the client on base: the SDK's own client, with its proxy and CA settings, is tuned; any other is the
-// embedder's and used as it is.
+// newWatch builds the client on base. It tunes the SDK's own client, and keeps its proxy and CA settings. Any other client is
+// the embedder's, and used as it is.
 func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 	var t *http.Transport
 	switch c := base.(type) {
-	case nil: // not http.DefaultTransport, which many a process has wrapped
+	case nil: // not http.DefaultTransport, which the process may have wrapped
 		t = awshttp.NewBuildableClient().GetTransport()
 	case *awshttp.BuildableClient:
 		t = c.GetTransport()
@@ -97,7 +97,7 @@ func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 	return &watch{next: roundTripper{t}, stall: o.StallTimeout}, nil
 }
 
-// closeIdle is for Close: idle connections hold goroutines.
+// closeIdle closes idle connections, because they hold goroutines.
 func (w *watch) closeIdle() {
 	if c, ok := w.next.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
@@ -113,7 +113,7 @@ func (w *watch) Do(req *http.Request) (*http.Response, error) {
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = &sent{req.Body, p}
-		if again := req.GetBody; again != nil { // net/http replays a request whose idle connection had gone
+		if again := req.GetBody; again != nil { // net/http replays a request if its idle connection was closed
 			req.GetBody = func() (io.ReadCloser, error) {
 				b, err := again()
 				return &sent{b, p}, err
@@ -137,7 +137,7 @@ func (w *watch) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// cause gives a cancelled request's error its reason.
+// cause returns the stallError of a request that the timer has cancelled.
 func cause(ctx context.Context, err error) error {
 	if stalled, ok := errors.AsType[*stallError](context.Cause(ctx)); ok {
 		return stalled
@@ -154,7 +154,7 @@ type pulse struct {
 	answered bool
 }
 
-// sending starts and stops the timer until the answer is there; from then on a body still being read counts no more.
+// sending starts or stops the timer for the request's body. It has no effect after answer.
 func (p *pulse) sending(peer bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,7 +163,7 @@ func (p *pulse) sending(peer bool) {
 	}
 }
 
-// answer ends the request's side: what is still read of its body, as after a refusal, counts no more.
+// answer stops the timer when the response is there. Later reads of the request's body no longer count.
 func (p *pulse) answer() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,7 +180,7 @@ func (p *pulse) set(peer bool) {
 	}
 }
 
-// sent is a request's body. When the transport comes for more, what it had has moved on.
+// sent is a request's body. When the transport reads more of it, it has sent what it had read before.
 type sent struct {
 	io.ReadCloser
 	p *pulse
@@ -211,20 +211,20 @@ func (r *received) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// isObject reports whether a response's body is that of an object, of which its reader knows how long it should be.
+// isObject reports whether a response's body is an object, whose expected length its reader knows.
 func isObject(req *http.Request, resp *http.Response) bool {
 	q := req.URL.Query()
 	return req.Method == http.MethodGet && resp.StatusCode/100 == 2 && (len(q) == 0 || q.Get("x-id") == "GetObject")
 }
 
-// maxAnswer bounds any other answer in bytes, which the SDK keeps in memory. A thousand keys of 1,024 bytes, each byte of which
-// is escaped, are less than half of it.
+// maxAnswer bounds any other response in bytes, because the SDK keeps it in memory. A listing of a thousand keys of 1,024
+// bytes, each byte escaped, takes less than half of that.
 const maxAnswer = 16 << 20
 
 // errEndless is permanent: another attempt would read as much again.
 var errEndless = ship.Permanent(fmt.Errorf("the answer has more than %d bytes: this is not a store", maxAnswer))
 
-// answer is the body of one that is no object.
+// answer is the body of a response that is not an object.
 type answer struct {
 	io.ReadCloser
 	left int64

@@ -18,7 +18,7 @@ func (d doer) Do(r *http.Request) (*http.Response, error) { return d(r) }
 
 // slow gives one byte after each pause, n times.
 type slow struct {
-	ctx   context.Context // as a real body ends with its request
+	ctx   context.Context // a real body ends with its request, too
 	pause time.Duration
 	n     int
 }

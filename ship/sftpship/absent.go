@@ -10,16 +10,16 @@ import (
 	"github.com/penstock-go/penstock/internal/sftpc"
 )
 
-// unclear reports whether a status may stand for a file that is not there as well as for anything else. Some servers answer
-// "failure" for a file that is not there (4), others a code that version 3 does not have.
+// unclear reports whether a status may mean a file that is not there as well as anything else. For a missing file, some
+// servers answer "failure" (4), others a code that version 3 does not define.
 func unclear(err error) bool {
 	var status *sftpc.StatusError
 	return errors.As(err, &status) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) &&
 		!errors.Is(err, fs.ErrExist) && !errors.Is(err, sftpc.ErrUnsupported) && !errors.Is(err, io.EOF)
 }
 
-// missing reports whether file is proven not to be there although the server refused to say so by its status: by a list of
-// its directory without it, or by a directory that is itself not there. Whatever cannot be listed proves nothing.
+// missing reports whether file is proven not to be there although the status does not say so: its directory's list does not
+// contain it, or the directory itself is missing. A directory that cannot be listed proves nothing.
 func (t *turn) missing(ctx context.Context, file string, err error) bool {
 	for depth := 0; unclear(err) && depth < maxDepth; depth++ {
 		parent, name := path.Dir(file), path.Base(file)
@@ -43,7 +43,7 @@ func (t *turn) missing(ctx context.Context, file string, err error) bool {
 	return false
 }
 
-// clear makes the error of a file that is proven not to be there say so.
+// clear makes err an fs.ErrNotExist if the file is proven not to be there.
 func (t *turn) clear(ctx context.Context, file string, err error) error {
 	if unclear(err) && t.missing(ctx, file, err) {
 		return &absentError{err}
@@ -51,7 +51,7 @@ func (t *turn) clear(ctx context.Context, file string, err error) error {
 	return err
 }
 
-// absentError is a server's status of another meaning for a file that is not there.
+// absentError is a status with another meaning that a server has sent for a file that is not there.
 type absentError struct{ status error }
 
 func (e *absentError) Error() string {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// agentSocket names the variable in which ssh-agent(1) leaves the path of its socket.
+// agentSocket is the environment variable with the path of ssh-agent(1)'s socket.
 const agentSocket = "SSH_AUTH_SOCK"
 
 // credentials are what one connection authenticates with.
@@ -25,13 +25,13 @@ type credentials struct {
 	close    func()
 
 	// The server's own words, for the same message.
-	accepted []string // methods that it took and found not enough
+	accepted []string // methods that it accepted, but that were not enough
 	offered  []string // methods that it wanted in the end
 	asked    []string // questions that only a person could answer
 }
 
 // credentials reads the secrets (or reaches the agent) again for each connection, so that replacing one cures a parked
-// destination without a restart. With a key file the agent is left alone: sshd counts each key offered as a failure.
+// destination without a restart. If there is a key file, the agent is not used: sshd counts each offered key as a failure.
 func (p place) credentials(ctx context.Context, o *Options) (*credentials, error) {
 	password, err := p.password.read("password", o.Password)
 	if err != nil {
@@ -61,7 +61,7 @@ func (p place) credentials(ctx context.Context, o *Options) (*credentials, error
 		c.tried = append(c.tried, "the password")
 		c.methods = append(c.methods, ssh.Password(password))
 	}
-	// Also without a password: some servers accept a key and go on to ask nothing.
+	// Also without a password: some servers accept a key, and then send a challenge without questions.
 	c.methods = append(c.methods, ssh.KeyboardInteractive(func(_, _ string, questions []string, echos []bool) ([]string, error) {
 		return c.answer(password, questions, echos)
 	}))
@@ -84,8 +84,8 @@ func (c *credentials) agent(ctx context.Context, o *Options) error {
 	return nil
 }
 
-// answer answers a challenge. The one hidden question that PAM asks is the password; anything else is a code that only a
-// person, or a device, knows.
+// answer answers a challenge. A single hidden question is PAM's, for the password; anything else asks for a code that only
+// a person or a device knows.
 func (c *credentials) answer(password string, questions []string, echos []bool) ([]string, error) {
 	switch {
 	case len(questions) == 0:
@@ -106,8 +106,8 @@ func (c *credentials) watch(s *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	return nil, nil
 }
 
-// explain says why a server refused, by what it accepted and what it wanted then. A refused key and an accepted one that is
-// not enough need different cures.
+// explain says why a server refused, by the methods that it accepted and then wanted. A refused key and an accepted one
+// that is not enough need different cures.
 func (c *credentials) explain(to hop, err error) error {
 	const password = "give password_file=FILE or password_env=NAME (a program: Options.Password)"
 	wantsPassword := slices.Contains(c.offered, "password") || slices.Contains(c.offered, "keyboard-interactive")

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// Check implements ship.Checker: it connects, authenticates, and writes and removes a small temporary file. What the
-// server cannot do is logged.
+// Check implements ship.Checker: it connects, authenticates, and writes and removes a small temporary file. It logs
+// the guarantees that the server lacks.
 func (h *Destination) Check(ctx context.Context) error {
 	return h.do(ctx, "check", func(t *turn) error {
 		u := &upload{turn: t, h: h, o: ship.Object{Size: int64(len(checkText))}}
@@ -26,7 +26,7 @@ func (h *Destination) Check(ctx context.Context) error {
 		if err := u.try(ctx, path.Join(dir, "check-"+rand.Text()+tmpSuffix)); err != nil {
 			return err
 		}
-		// Said here, once and in time: receipts say it of each object, when it is too late to choose another server.
+		// Logged here, once and in time: receipts name it too, but then it is too late to choose another server.
 		if !u.Has("hardlink@openssh.com", "1") {
 			u.note("no-hardlink")
 		}
@@ -63,7 +63,7 @@ func (u *upload) try(ctx context.Context, tmp string) error {
 		return err
 	}
 	u.Close(read)
-	// Said now: an account that may not delete makes the directory grow with every upload.
+	// Reported now: if the account may not delete, the directory grows with every upload.
 	if err := u.Remove(tmp).Err(); !u.gone(err) {
 		return u.h.explain(tmp, err)
 	}

@@ -41,10 +41,11 @@ type conn struct {
 type use struct {
 	c     *conn
 	heard atomic.Int64 // when the last answer to it came, since start
-	until time.Time    // when it has to be over, zero: whenever. Guarded by conn.mu.
+	until time.Time    // when it must be over, zero: no limit. Guarded by conn.mu.
 }
 
-// newConn returns a connection that must have been handed to established before silence is over: the handshake's limit.
+// newConn returns a watched connection. Unless established is called within silence, which limits the handshake, it is
+// closed.
 func newConn(nc net.Conn, silence, patience time.Duration) *conn {
 	c := &conn{Conn: nc, silence: silence, patience: patience, start: time.Now(), uses: make(map[*use]struct{})}
 	c.mu.Lock()
@@ -63,7 +64,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write notes progress, too: during an upload over a slow line, the peer may have nothing to say for long.
+// Write notes progress, too: during an upload over a slow connection, the peer may send nothing for a long time.
 func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if n > 0 {
@@ -87,7 +88,8 @@ func (c *conn) beginUse() *use {
 	u.heard.Store(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Only for the first: the limits of those that are under way end before this one's, and the timer is set to them.
+	// Only for the first use: the limits of uses in progress end before this one's, and the timer is already set to
+	// them.
 	if len(c.uses) == 0 {
 		c.moved.Store(now)
 		c.timer.Reset(min(c.silence, c.patience))
@@ -99,7 +101,7 @@ func (c *conn) beginUse() *use {
 // answered notes an SFTP answer to the operation.
 func (u *use) answered() { u.heard.Store(int64(time.Since(u.c.start))) }
 
-// hurry ends the connection unless the operation ends within d, whatever flows: it has been cancelled.
+// hurry is for a cancelled operation: it closes the connection unless the operation ends within d, even if bytes flow.
 func (u *use) hurry(d time.Duration) {
 	u.c.mu.Lock()
 	defer u.c.mu.Unlock()
@@ -142,7 +144,8 @@ func (c *conn) expire() {
 	c.Conn.Close()
 }
 
-// next returns how long the nearest limit is away, or why one has passed; neither if there is none. The caller holds mu.
+// next returns the time left until the nearest limit, or which limit has passed; neither if there is none. The caller
+// holds mu.
 func (c *conn) next() (left time.Duration, cause error) {
 	if !c.until.IsZero() {
 		if left = time.Until(c.until); left <= 0 {
@@ -181,7 +184,7 @@ func (c *conn) why() error {
 	return c.cause
 }
 
-// Close is not a cause: why stays nil.
+// Close sets no cause: why stays nil.
 func (c *conn) Close() error {
 	c.mu.Lock()
 	c.until = time.Time{}

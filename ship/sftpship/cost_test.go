@@ -53,8 +53,8 @@ func (c *costs) of(what string) (requests, trips int64) {
 	return c.ops[what][0], c.ops[what][1]
 }
 
-// TestCost: how many requests and round trips an object costs on OpenSSH. Over a line of 0.6 s each round trip of an object
-// is 0.6 s; a drain has 60 s.
+// TestCost: how many requests and round trips an object costs on OpenSSH. At a latency of 0.6 s, each round trip of an
+// object takes 0.6 s; a drain has 60 s.
 func TestCost(t *testing.T) {
 	t.Parallel()
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")

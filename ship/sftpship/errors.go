@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// explainDial tells what only an operator can cure from what time may cure, and says how.
+// explainDial makes an error permanent if only an operator can cure it, and adds the cure.
 func (h *Destination) explainDial(to hop, cred *credentials, err error) error {
 	var mismatch *ssh.AlgorithmNegotiationError
 	var closed *ssh.OpenChannelError
@@ -45,17 +45,17 @@ func (h *Destination) explain(p string, err error) error {
 	return fmt.Errorf("%s: %w", p, err)
 }
 
-// noBase is the error of reading in a destination directory that is not there: it might be the mount point of a volume
-// that is missing at the moment, so that nobody knows what is in it. The first write creates it.
+// noBase is the error of reading in a destination directory that is not there: its volume may not be mounted at the
+// moment, so its contents are unknown. The first write creates it.
 func (h *Destination) noBase() error {
 	return ship.Permanent(fmt.Errorf("no directory %s on the server: the first delivery creates it; if it was there before, see that its volume is mounted (%w)", h.place.dir, errNoDir))
 }
 
-// errNoDir is not fs.ErrNotExist: that would tell the caller that the object is not there, which nobody knows.
+// errNoDir is not fs.ErrNotExist: that would tell the caller that the object is not there, which is not known.
 var errNoDir = errors.New("destination directory is missing")
 
-// settled reports whether err is the server's (or our) considered answer, after which the connection is as good as
-// before; as opposed to a broken conversation.
+// settled reports whether err is an answer of the server or a decision of this package, after which the connection is
+// still good. After any other error, it may be broken.
 func settled(err error) bool {
 	var status *sftpc.StatusError
 	return err == nil || errors.As(err, &status) ||

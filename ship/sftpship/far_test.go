@@ -8,8 +8,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// BenchmarkObject measures what one new object costs over a line, connection open and directories made: time, and how many
-// round trips that is.
+// BenchmarkObject measures what one new object costs at high latency, connection open and directories made: time, and how
+// many round trips that is.
 //
 //	go test -run - -bench Object -benchtime 3x ./ship/sftpship
 func BenchmarkObject(b *testing.B) {

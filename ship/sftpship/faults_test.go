@@ -88,8 +88,8 @@ func (c *closingChannel) Write(p []byte) (int, error) {
 	return c.ReadWriteCloser.Write(p)
 }
 
-// TestAcknowledgeAndClose: a server that acknowledges some packets and closes the channel, in every phase of an upload,
-// is never believed to have all of them. (pkg/sftp's File.ReadFrom would report about one such upload in 50 as complete.)
+// TestAcknowledgeAndClose: if a server acknowledges some packets and then closes the channel, in any phase of an upload,
+// the upload never counts as complete. (pkg/sftp's File.ReadFrom would report about one such upload in 50 as complete.)
 func TestAcknowledgeAndClose(t *testing.T) {
 	t.Parallel()
 	const packets = 6
@@ -178,8 +178,8 @@ func TestReset(t *testing.T) {
 	wantFile(t, filepath.Join(s.Dir, "d", o.Key), o)
 }
 
-// TestSilence: a peer that stops in the middle of an operation is given up by the watchdog, not by the caller's context;
-// once it is back, everything goes on.
+// TestSilence: if a peer stops in the middle of an operation, the watchdog ends the connection, not the caller's context.
+// Once the peer is back, everything continues.
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	o, body := objectOf("a/b", 1<<20)
@@ -282,7 +282,7 @@ func (l hangingLister) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	return l.FileLister.Filelist(r)
 }
 
-// TestRestart: a connection that died while it lay idle is replaced without an error.
+// TestRestart: a connection that died while it was idle is replaced without an error.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	s, dir := inProcess(t, nil)
@@ -310,7 +310,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestWorkers: no more connections than allowed, and no operation is lost for waiting.
+// TestWorkers: there are no more connections than allowed, and no operation fails because it has to wait.
 func TestWorkers(t *testing.T) {
 	t.Parallel()
 	s, dir := inProcess(t, nil)

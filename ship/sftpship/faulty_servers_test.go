@@ -127,7 +127,7 @@ func (c replacing) Filecmd(r *sftp.Request) error {
 	return c.FileCmder.Filecmd(r)
 }
 
-// TestReplacingRename: also there, a key is given once.
+// TestReplacingRename: on such a server too, a key is published only once.
 func TestReplacingRename(t *testing.T) {
 	t.Parallel()
 	s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
@@ -137,7 +137,7 @@ func TestReplacingRename(t *testing.T) {
 	shiptest.Run(t, func(t *testing.T) ship.Destination { return open(t, s.URL("/"), nil) })
 	wantNoTemporary(t, dir)
 
-	// The claim of a dead owner is taken over in the end, that of a live one is not.
+	// The claim of a dead owner is eventually removed, that of a live one is not.
 	o, body := objectOf("claimed", 100)
 	claim := filepath.Join(dir, tmpDir, "claims", fmt.Sprintf("%x", sha256.Sum256([]byte(o.Key)))+tmpSuffix)
 	h := open(t, s.URL("/"), nil)
@@ -161,7 +161,7 @@ func TestReplacingRename(t *testing.T) {
 	wantNoTemporary(t, dir)
 }
 
-// fullDisk tells of little space.
+// fullDisk reports little free space.
 type fullDisk struct{ sftp.FileCmder }
 
 func (fullDisk) StatVFS(*sftp.Request) (*sftp.StatVFS, error) {
@@ -189,7 +189,7 @@ func TestFullDisk(t *testing.T) {
 	wantFile(t, filepath.Join(dir, o.Key), o)
 }
 
-// shortReader answers with less than it was asked for, as a server may, or ends too early, as it may not.
+// shortReader answers with fewer bytes than requested, which a server may do, or ends too early, which it may not.
 type shortReader struct {
 	sftp.FileReader
 	end int64
@@ -252,7 +252,7 @@ func TestShortReads(t *testing.T) {
 	}
 }
 
-// TestCleanUpJob: someone removes the empty directories there; no Put fails for it.
+// TestCleanUpJob: a job on the server removes empty directories; no Put fails because of that.
 func TestCleanUpJob(t *testing.T) {
 	t.Parallel()
 	for name, handlers := range map[string]func(sftp.Handlers) sftp.Handlers{
@@ -276,7 +276,8 @@ func TestCleanUpJob(t *testing.T) {
 	}
 }
 
-// TestSweep: temporary files of earlier attempts go once they are old, by the server's clock; nobody else's do.
+// TestSweep: temporary files of earlier attempts are removed once they are old by the server's clock; other files
+// stay.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	s, dir := inProcess(t, nil)

@@ -34,7 +34,7 @@ type Destination struct {
 	execFrom   int64         // execFrom; a test has smaller objects
 	maxEntries int           // maxEntries; a test has smaller directories
 	execNext   atomic.Int64  // Unix nanoseconds before which VerifyAuto does not try the remote command
-	openssl    atomic.Bool   // whether the server's openssl gave the right answer when it was last asked
+	openssl    atomic.Bool   // whether the server's openssl gave the right answer when it was last tried
 	renaming   chan struct{} // holds a token while someone publishes by renaming
 	name       string        // random: begins the names of this Destination's temporary files
 	links      atomic.Int32  // whether the server's hard links do what they say, see linksWork
@@ -48,9 +48,9 @@ type Destination struct {
 	said  map[string]struct{}  // warnings that were logged
 }
 
-// Open returns the destination behind sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE; see the package for all
-// parameters. It does not touch the network. Whatever can be known to be wrong without it is refused here, all mistakes
-// in one error: the URL, its parameters, files that cannot be read.
+// Open returns the Destination at sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE; see the package for all parameters. It
+// does not use the network. It reports all mistakes that can be found without the network in one error: in the URL, in its
+// parameters, and files that cannot be read.
 func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 	// The URL is read over the defaults, so that validate sees what will be used. One mistake must not hide another:
 	// someone who corrects a service's configuration wants to restart it once.
@@ -104,10 +104,10 @@ func (h *Destination) complain(warnings []string) {
 	}
 }
 
-// maxSaid bounds the memory of warnings: who edits a file for years gets no more of them.
+// maxSaid bounds the memory of warnings. After that many, no more are logged.
 const maxSaid = 100
 
-// Location implements ship.Locator. Behind a bastion, its address is part of it: private addresses are not unique.
+// Location implements ship.Locator. It includes the address of a bastion, because private addresses are not unique.
 func (h *Destination) Location() string {
 	if h.place.jump != nil {
 		return h.place.location() + " via " + h.place.jump.addr
@@ -115,7 +115,7 @@ func (h *Destination) Location() string {
 	return h.place.location()
 }
 
-// Close cuts all connections; operations under way fail. It returns when everything that it started has ended.
+// Close cuts all connections; operations in progress fail. It returns when all goroutines of the connections have ended.
 func (h *Destination) Close() error {
 	h.pool.close()
 	return nil
@@ -160,9 +160,9 @@ func (h *Destination) run1(ctx context.Context, op operation) error {
 	return err
 }
 
-// lend runs the beginning of an operation and leaves the session to the caller, who must give it back, unless there is
-// an error. A connection that lay idle may have been closed by the server: if not one answer came over it, op is run
-// once more on a new one. (Every operation here may be repeated.)
+// lend runs an operation. Unless there is an error, the caller keeps the session, and must give it back. The server may have
+// closed an idle connection: if no answer at all came over it, lend runs op once more on a new one. (Every operation here may be
+// repeated.)
 func (h *Destination) lend(ctx context.Context, op operation) (*session, error) {
 	if err := h.pool.enter(ctx, op.large); err != nil {
 		return nil, h.wrap(op.what, err)
@@ -174,19 +174,19 @@ func (h *Destination) lend(ctx context.Context, op operation) (*session, error) 
 			h.pool.leave(op.large)
 			return nil, h.wrap(op.what, within(ctx, err))
 		}
-		// The limits hold while op runs and no longer: a caller that reads slowly from Open is no silent peer.
+		// The limits apply only while op runs: a caller that reads slowly from Open is not a silent peer.
 		t := s.beginTurn(ctx)
 		err = op.do(t)
 		fit := t.endTurn() && settled(err)
 		h.o.Logger.Debug("sftpship: operation", "operation", op.what, "requests", t.Requests(), "round_trips", t.Trips(), "err", err)
 		if err == nil {
-			// Also if the connection has broken or ctx has ended since the last answer: it is done.
+			// Done, even if the connection has broken or ctx has ended since the last answer.
 			if !fit {
 				h.pool.retire(s)
 			}
 			return s, nil
 		}
-		// Not after a silence: the peer that has not answered for a StallTimeout would most likely cost another one.
+		// Not after a time limit: a peer that was silent for a StallTimeout would most likely cost another one.
 		if reused && !settled(err) && !t.Answered() && s.conn.why() == nil && ctx.Err() == nil {
 			s.close()
 			h.pool.put(s, op.large, false)
@@ -204,8 +204,8 @@ func (h *Destination) giveBack(s *session, large, fit bool) {
 	h.pool.leave(large)
 }
 
-// within puts the end of ctx before whatever error it led to: callers look for it, and the error of a connection that
-// was cut for it says nothing about the server.
+// within prefixes err with the error of ctx, if ctx has ended: callers look for it, and the error of a connection that was cut
+// for it says nothing about the server.
 func within(ctx context.Context, err error) error {
 	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w (%w)", cause, err)
@@ -213,7 +213,7 @@ func within(ctx context.Context, err error) error {
 	return err
 }
 
-// wrap says where an error happened.
+// wrap adds server and operation to an error.
 func (h *Destination) wrap(what string, err error) error {
 	if err == nil {
 		return nil
@@ -221,5 +221,5 @@ func (h *Destination) wrap(what string, err error) error {
 	return fmt.Errorf("sftpship: %s: %s: %w", h.place.addr, what, err)
 }
 
-// path of a key on the server.
+// path returns the path of a key on the server.
 func (h *Destination) path(key string) string { return path.Join(h.place.dir, key) }

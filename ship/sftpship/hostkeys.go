@@ -16,11 +16,11 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// hostKeys reads known_hosts: the check of a server's key, and the algorithms to ask for. The file is read at each
-// connection, so that correcting it cures a parked destination without a restart.
+// hostKeys reads known_hosts, and returns the check of a server's key and the algorithms to ask for. The file is
+// read at each connection, so that correcting it cures a parked destination without a restart.
 //
 // Restricting the algorithms matters: a server has keys of several types and presents the first that the client
-// prefers. Without it, a host known by its ECDSA key would present its Ed25519 key and pass for changed.
+// prefers. Without it, a host known by its ECDSA key would present its Ed25519 key and look like a changed host.
 //
 // skipped describes the lines that cannot be read.
 func (p place) hostKeys(to hop) (verify ssh.HostKeyCallback, algorithms, skipped []string, err error) {
@@ -31,7 +31,7 @@ func (p place) hostKeys(to hop) (verify ssh.HostKeyCallback, algorithms, skipped
 	lines := bytes.Split(text, []byte("\n"))
 	check, err := knownhosts.New(p.knownHosts)
 	if err != nil {
-		// A key type that is not known here, protocol 1, a line that a crash cut off.
+		// The file has a key type that is not known here, a line for protocol 1, or one that a crash cut off.
 		if check, skipped, err = p.readableLines(lines); err != nil {
 			return nil, nil, nil, fmt.Errorf("known_hosts: %w", err)
 		}

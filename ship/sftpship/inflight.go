@@ -6,14 +6,15 @@ import (
 )
 
 const (
-	// flightRate times the round trip is what has to be under way to send at 128 MiB/s, a gigabit and some.
+	// flightRate times the round trip is how many bytes must be in flight to send at 128 MiB/s, a little more than a
+	// gigabit.
 	flightRate = 128 << 20
 	// flightLeast keeps the server busy while its answers come back one by one.
 	flightLeast = 512 << 10
 )
 
-// roundTrip keeps how long the last questions took that move no data. The least of them is the round trip; of several, so
-// that one answer that was late does not count, and of the last, since a route may change.
+// roundTrip keeps how long the last requests took that move no data. The least of these times is the round trip. Several
+// are kept so that one late answer does not count, and only the last ones because a route may change.
 type roundTrip struct {
 	mu   sync.Mutex
 	last [4]time.Duration
@@ -21,8 +22,8 @@ type roundTrip struct {
 	seed bool // last holds only how long connecting took
 }
 
-// connected notes how long connecting took. It counts until there is an answer of the server's: what accepted the
-// connection may be a proxy or a load balancer at this end of the line.
+// connected notes how long connecting took. It counts until the server has answered a request, because a proxy or load
+// balancer close to this host may have accepted the connection.
 func (t *roundTrip) connected(d time.Duration) {
 	t.add(d)
 	t.mu.Lock()
@@ -47,9 +48,9 @@ func (t *roundTrip) add(d time.Duration) {
 	t.next++
 }
 
-// requests is how many packets of this size must be in flight. More than the line holds wait in the server, which on the
-// way from the network to its disk copies what waits there each time that something is added (OpenSSH 9: measured twice
-// the CPU time per byte when the server is busy).
+// requests returns how many packets of this size must be in flight. Any more than the connection holds would wait in the
+// server, which copies its waiting data each time that something is added (OpenSSH 9: measured twice the CPU time per
+// byte when the server is busy).
 func (t *roundTrip) requests(packet int) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -33,8 +33,8 @@ func TestRequestsInFlight(t *testing.T) {
 	}
 }
 
-// TestConnectedElsewhere: a proxy at this end of the line accepts connections at once; the first answer of the server's shows
-// how long the line is.
+// TestConnectedElsewhere: a proxy close to this host accepts connections at once; only the first answer of the server shows
+// the round trip.
 func TestConnectedElsewhere(t *testing.T) {
 	var trip roundTrip
 	trip.connected(0)

@@ -57,8 +57,8 @@ func (p place) signer(passphrase string) (ssh.Signer, error) {
 	return signer, nil
 }
 
-// keyError says what a file that is no usable private key is, and how to get one from it. People are given keys in all
-// these formats.
+// keyError says what kind of file is given instead of a usable private key, and how to get one from it. Operators are
+// given keys in all these formats.
 func keyError(file string, text []byte, err error) error {
 	var locked *ssh.PassphraseMissingError
 	block, _ := pem.Decode(text)

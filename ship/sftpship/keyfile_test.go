@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestKeyFormats: people are given keys in many formats. Each that cannot be used is named, with the way to make a usable
-// one of it; the ways that this machine has are tried.
+// TestKeyFormats: operators are given keys in many formats. For an unusable one, the error names the format and a
+// command that converts it. Commands that this machine has are tried.
 func TestKeyFormats(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -81,7 +81,7 @@ func TestKeyFormats(t *testing.T) {
 	open(t, "sftp://u@h/d?known_hosts="+known+"&key="+pkcs8+right, nil)
 }
 
-// TestForeignLines: a line of known_hosts that cannot be read concerns its own host only, as with ssh(1).
+// TestForeignLines: a line of known_hosts that cannot be read affects only its own host, as with ssh(1).
 func TestForeignLines(t *testing.T) {
 	t.Parallel()
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")

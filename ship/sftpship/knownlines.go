@@ -14,9 +14,9 @@ import (
 // maxLineTries bounds how often a known_hosts file is tried again without the line that was refused.
 const maxLineTries = 100
 
-// readableLines reads known_hosts as OpenSSH does: a line that it cannot read concerns nobody but the host that the line is
-// about. x/crypto/ssh refuses the whole file instead. Only the check of the package is used, never one of our own, so the
-// lines that it can read are handed to it in another file, at the same line numbers; the others are described.
+// readableLines reads known_hosts as OpenSSH does: a line that cannot be read affects only the host that the line is about,
+// while x/crypto/ssh refuses the whole file. The check is still that of x/crypto/ssh, never one of our own: it gets the
+// lines that it can read in another file, at the same line numbers. skipped describes the others.
 //
 // A @revoked line is no exception: OpenSSH cannot compare a key with what it cannot read either.
 func (p place) readableLines(lines [][]byte) (check ssh.HostKeyCallback, skipped []string, err error) {
@@ -33,7 +33,7 @@ func (p place) readableLines(lines [][]byte) (check ssh.HostKeyCallback, skipped
 		}
 		_, _, _, _, _, err := ssh.ParseKnownHosts(line)
 		if err == nil && len(line) >= bufio.MaxScanTokenSize {
-			err = bufio.ErrTooLong // what the package could not read
+			err = bufio.ErrTooLong // which the package could not read
 		}
 		if err != nil {
 			drop(i, err)
@@ -74,7 +74,7 @@ func writeAt(f *os.File, b []byte) error {
 	return err
 }
 
-// refusedLine takes index and reason from "knownhosts: FILE:LINE: REASON".
+// refusedLine parses index and reason from "knownhosts: FILE:LINE: REASON".
 func refusedLine(err error, file string) (index int, why error, ok bool) {
 	rest, ok := bytes.CutPrefix([]byte(err.Error()), []byte("knownhosts: "+file+":"))
 	if !ok {

@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// A temporary file that has not been written for so long belongs to nobody any more. Even if it did: publishing
-	// it would fail, and the upload be done again.
+	// A temporary file that has not been written for so long belongs to no running upload. If it did, publishing it would fail, and
+	// the upload would be repeated.
 	staleAfter  = time.Hour
 	sweepEvery  = time.Hour
 	sweepAtMost = 100
 
-	// removeAtOnce bounds what one upload removes for former ones; leftMost the memory of what is left.
+	// removeAtOnce bounds how many files of former uploads one upload removes; leftMost bounds how many are remembered.
 	removeAtOnce = 16
 	leftMost     = 4096
 )
 
 // leftovers are temporary files of this Destination whose removal the server has not confirmed, because the connection broke or the
-// operation ran out of time. They are this Destination's provably: their names begin with its own random one. So whoever uploads
-// next, at the latest the manifest that ends a drain, removes them, however young they are. Files of a process that was
-// killed are nobody's provably; sweep removes them by their age.
+// operation ran out of time. They certainly belong to this Destination, because their names begin with its own random name. So the
+// next upload, at the latest the manifest that ends a drain, removes them, whatever their age. The files of a killed process cannot
+// be attributed like that; sweep removes them by age.
 type leftovers struct {
 	mu    sync.Mutex
 	files map[string]bool // true: an upload that is under way has it
@@ -108,8 +108,8 @@ func (u *upload) removed(asked []removal) {
 	}
 }
 
-// sweep removes temporary files that interrupted uploads of this spool left behind, now and then and never many at a
-// time. Their age is taken by the server's own clock, which wrote the time on ours a moment ago.
+// sweep removes temporary files that interrupted uploads of this spool left behind, at most sweepAtMost every sweepEvery. Their age
+// is measured by the server's clock, which has just set the time of our own file.
 func (u *upload) sweep(ctx context.Context, dir string) {
 	u.h.mu.Lock()
 	due := time.Since(u.h.swept[dir]) >= sweepEvery

@@ -21,15 +21,15 @@ const (
 	// maxEntries and maxNameBytes bound one directory, whatever a server says: a million names, of 128 bytes each.
 	maxEntries   = 1 << 20
 	maxNameBytes = 128 << 20
-	// maxEmpty bounds answers without an entry, which a server must not give.
+	// maxEmpty bounds answers without an entry, which a server must not send.
 	maxEmpty = 16
 )
 
 var errEndless = errors.New("the server's list of a directory does not end")
 
-// List implements ship.Lister. It walks the directories one at a time, depth first, so that memory is bounded by the
-// largest of them; no connection is held while the caller's loop body runs. Symbolic links are followed, as Put follows
-// them; one that leads to a directory above itself is passed over.
+// List implements ship.Lister. It walks the directories one at a time, depth first, so that memory is bounded by the largest
+// of them; no connection is held while the caller's loop body runs. Symbolic links are followed, as Put follows them; a link
+// to a directory above itself is skipped.
 func (h *Destination) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		// Begin in the deepest directory that prefix names in full.
@@ -83,8 +83,8 @@ func (w *walker) walk(ctx context.Context, dir string) bool {
 	return true
 }
 
-// loops reports whether a link to a directory leads to one above it, in which the walk is already. Above it is what its key
-// goes through, by links or not.
+// loops reports whether a link leads to a directory above it, in which the walk already is: one that the link's key passes
+// through, directly or by other links.
 func (w *walker) loops(ctx context.Context, key string) (loop bool, err error) {
 	err = w.h.do(ctx, "list "+key, func(t *turn) error {
 		loop = false
@@ -117,8 +117,8 @@ type entry struct {
 	linked bool // by a symbolic link
 }
 
-// readDir returns the entries of a directory that matter for prefix, in the byte order of the keys they lead to, which is
-// what the slash at the end of directories is for: it puts "a.b" before the contents of "a/".
+// readDir returns the entries of a directory that matter for prefix, in the byte order of the keys that they lead to. The
+// slash at the end of directories ensures that order: it puts "a.b" before the contents of "a/".
 func (h *Destination) readDir(ctx context.Context, dir, prefix string) (entries []entry, err error) {
 	err = h.do(ctx, "list "+dir, func(t *turn) error {
 		entries = entries[:0]
@@ -136,11 +136,11 @@ func (h *Destination) readDir(ctx context.Context, dir, prefix string) (entries 
 			}
 			entries = appendEntry(entries, n.Name, n.Attrs, below, strings.HasPrefix(key, prefix), false)
 		})
-		// As for something in it: the list of a file is as empty as that of a directory that is not there.
+		// Judge the error as for a file in the directory: the list of a file is as empty as that of a missing directory.
 		if err = t.clear(ctx, path.Join(h.path(dir), "x"), err); err != nil {
 			return h.noDir(ctx, t, dir, err)
 		}
-		// Put follows links that an operator has laid, and so must this.
+		// Put follows links that an operator has made, and so must this.
 		for part := range slices.Chunk(unclear, requests) {
 			asked := make([]*sftpc.Pending[sftpc.Attrs], len(part))
 			for i, name := range part {
@@ -176,7 +176,7 @@ func isVague(a sftpc.Attrs) bool {
 // errVague: an auditor would call objects missing that are not listed, and altered those of size 0.
 var errVague = errors.New("the server does not tell what kind of file this is, or how long, so that it cannot be listed: use another server")
 
-// appendEntry adds what is a directory on the way or a file that matters.
+// appendEntry adds a directory on the way to prefix or inside it, or a file that matches it.
 func appendEntry(entries []entry, name string, a sftpc.Attrs, below, matches, linked bool) []entry {
 	switch {
 	case a.Kind() == sftpc.Directory && below:
@@ -187,8 +187,8 @@ func appendEntry(entries []entry, name string, a sftpc.Attrs, below, matches, li
 	return entries
 }
 
-// noDir judges why a directory cannot be listed: one that is not there is empty, unless the whole destination is gone, which
-// must not pass for empty.
+// noDir judges why a directory cannot be listed. A missing directory counts as empty, unless the whole destination is
+// missing, which must not count as empty.
 func (h *Destination) noDir(ctx context.Context, t *turn, dir string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return h.explain(h.path(dir), err)
@@ -206,8 +206,8 @@ func (h *Destination) noDir(ctx context.Context, t *turn, dir string, err error)
 	return nil
 }
 
-// readDir hands on the entries of a directory, in the server's order. Two answers are asked for at a time, so that the next
-// one is on its way while one is read.
+// readDir calls each with the entries of a directory, in the server's order. Two requests are in flight at a time, so that
+// the next answer is on its way while one is read.
 func (t *turn) readDir(ctx context.Context, dir string, each func(sftpc.Name)) error {
 	h, err := t.OpenDir(dir).Wait()
 	if err != nil {

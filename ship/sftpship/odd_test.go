@@ -36,8 +36,8 @@ func (c translating) Write(p []byte) (int, error) {
 	return c.ReadWriteCloser.Write(p)
 }
 
-// TestAbsentStatus: whatever a server answers for a file that is not there, the driver is a Destination like any other: what
-// does not exist is made, and what is missing is called missing, which the status alone does not show.
+// TestAbsentStatus: whatever status a server answers for a file that is not there, the driver works like any Destination: it
+// makes missing directories, and reports missing files as missing, although the status alone does not show it.
 func TestAbsentStatus(t *testing.T) {
 	t.Parallel()
 	for _, code := range []uint32{10, 4, 99} {
@@ -56,7 +56,7 @@ func TestAbsentStatus(t *testing.T) {
 			}
 		})
 	}
-	// A failure that is one: the file is there, and nobody may call it missing.
+	// A real failure: the file is there, and must not be called missing.
 	s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
 		h.FileList = failingLister{h.FileList}
 		return h
@@ -83,14 +83,14 @@ func (l failingLister) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	return l.FileLister.Filelist(r)
 }
 
-// noSpace tells of a file system that knows nothing of its size.
+// noSpace reports a file system that does not know its size.
 type noSpace struct{ sftp.FileCmder }
 
 func (noSpace) StatVFS(*sftp.Request) (*sftp.StatVFS, error) {
 	return &sftp.StatVFS{Bsize: 4096, Frsize: 4096}, nil
 }
 
-// TestUnknownSpace: nothing of nothing is no full disk.
+// TestUnknownSpace: 0 of 0 blocks is not a full disk.
 func TestUnknownSpace(t *testing.T) {
 	t.Parallel()
 	s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
@@ -157,7 +157,7 @@ func TestSpaceOnceAMinute(t *testing.T) {
 	}
 }
 
-// lyingLinks confirms hard links and makes none, as rclone 1.60's server.
+// lyingLinks confirms hard links and makes none, like rclone 1.60's server.
 type lyingLinks struct{ sftp.FileCmder }
 
 func (c lyingLinks) Filecmd(r *sftp.Request) error {
@@ -167,7 +167,7 @@ func (c lyingLinks) Filecmd(r *sftp.Request) error {
 	return c.FileCmder.Filecmd(r)
 }
 
-// TestLyingLinks: an object is not given up before it has been seen under its name, and gets it by another way.
+// TestLyingLinks: a temporary file stays until the object was seen under its name; it is published in another way.
 func TestLyingLinks(t *testing.T) {
 	t.Parallel()
 	s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
@@ -243,8 +243,8 @@ func TestLaterMover(t *testing.T) {
 	wantNoTemporary(t, dir)
 }
 
-// TestMover: an ingest job there that moves files away as soon as they have their name would get each object again with each
-// attempt. The destination is parked, and the cause is said.
+// TestMover: an ingest job on the server that moves files away as soon as they have their name would get the same object again
+// with each attempt. The destination is parked, and the error names the cause.
 func TestMover(t *testing.T) {
 	t.Parallel()
 	for name, wrap := range map[string]func(sftp.FileCmder) sftp.FileCmder{
@@ -293,7 +293,7 @@ func (c forbidding) Filecmd(r *sftp.Request) error {
 	return c.FileCmder.Filecmd(r)
 }
 
-// TestNoRename: what cannot be published is not published by another way, and the operation that lacks is named.
+// TestNoRename: if the server allows neither links nor renames, nothing is published, and the error names the missing operation.
 func TestNoRename(t *testing.T) {
 	t.Parallel()
 	s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
@@ -363,8 +363,8 @@ func (c without) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// TestAttributesLeftOut: a server need not say what kind of file something is, nor in a listing how long. What it says nowhere is
-// not guessed.
+// TestAttributesLeftOut: a server need not state the kind of a file, nor its size in a listing. The driver does not guess what
+// the server never states.
 func TestAttributesLeftOut(t *testing.T) {
 	t.Parallel()
 	names, attrs := string([]byte{nameAnswer}), string([]byte{attrsAnswer})
@@ -495,8 +495,8 @@ func TestLinkedDirectories(t *testing.T) {
 	}
 }
 
-// TestLeftovers: an upload whose connection broke leaves a temporary file; the next one removes it, however young it is, and
-// nobody else's.
+// TestLeftovers: an upload whose connection broke leaves a temporary file; the next upload removes it, whatever its age, but no
+// file of others.
 func TestLeftovers(t *testing.T) {
 	t.Parallel()
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")

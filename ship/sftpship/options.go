@@ -13,9 +13,9 @@ import (
 type Verify string
 
 const (
-	// VerifyAuto (default): objects from 8 MiB by `sha256sum` on the server (or `openssl`, which is faster, where it says the
-	// same), if the account may execute it and that takes no longer than three times the upload; reading back else. What was
-	// found of use or not is found again after an hour.
+	// VerifyAuto (default): objects of 8 MiB or more are hashed by `sha256sum` on the server (or `openssl`, which is faster,
+	// if it gives the same hash), if the account may execute it and that takes no longer than three times the upload. All
+	// others are read back. A command that was of no use is tried again after an hour.
 	VerifyAuto Verify = "auto"
 	// VerifyExec: `sha256sum` or `openssl` on the server; an account that may not execute it is a Permanent error.
 	VerifyExec Verify = "exec"
@@ -23,20 +23,20 @@ const (
 	VerifyReadBack Verify = "readback"
 )
 
-// Options configure Open. The zero value of every field means its documented default; parameters of the URL win.
+// Options configure Open. The zero value of every field means its documented default; parameters of the URL override fields.
 type Options struct {
-	// Workers is the number of connections at most, and so of concurrent operations; default 4, at most 64. (sshd's
+	// Workers is the maximum number of connections (see the package for what each carries); default 4, at most 64. (sshd's
 	// MaxStartups begins to refuse at 10 unauthenticated connections.)
 	Workers int
-	// StallTimeout is how long a peer may neither send nor take a byte during an operation; default 30 s.
+	// StallTimeout is how long a peer may neither send nor accept a byte during an operation; default 30 s.
 	StallTimeout time.Duration
 	// AnswerTimeout is how long a single request may wait for its answer while the peer is alive (a large fsync on a slow
 	// disk); default 10 × StallTimeout.
 	AnswerTimeout time.Duration
 	Verify        Verify
 
-	// Password is offered after key or agent, to the bastion as well. It cannot be given in a URL, since those end up in
-	// logs and in the list of processes; password_file=FILE and password_env=NAME there say where to read it.
+	// Password is offered after key or agent, to the bastion as well. A URL cannot contain it, because URLs end up in logs
+	// and in the list of processes; there, password_file=FILE or password_env=NAME says where to read it.
 	Password string
 	// Passphrase of the key file; in a URL passphrase_file=FILE or passphrase_env=NAME.
 	Passphrase string

@@ -157,8 +157,8 @@ func TestPasswordSources(t *testing.T) {
 	}
 }
 
-// TestSecondFactor: a server that accepts the key and wants more, and one that takes no keys at all, are told from one that
-// refuses the key: the advice to register a key that is registered sends people in circles.
+// TestSecondFactor: a server that accepts the key and wants more, or that takes no keys at all, gets another error than one
+// that refuses the key: to advise registering a key that is already registered would not help.
 func TestSecondFactor(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	may := newKey(t, key).PublicKey()

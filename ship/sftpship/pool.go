@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// share is how many small operations may use one connection at a time, per connection that there may be.
+// share is the number of small operations that may run at a time, per possible connection.
 //
-// Over a long line a small operation is a few round trips of waiting and next to no bytes, so that one connection carries
-// many. A large one has a connection for itself as far as other large ones go: a connection is as fast as one core
-// encrypts, and its channel's window bounds it over a long line.
+// At high latency, a small operation mostly waits for a few round trips and moves few bytes, so one connection carries
+// many. A large one shares its connection with no other large one: a connection is only as fast as one core encrypts, and
+// at high latency its channel's window limits it.
 const share = 8
 
-// pool bounds the connections and the operations, and keeps connections that are not used for a while.
+// pool bounds the connections and the operations, and keeps unused connections for a while.
 //
-// Operations that share a connection also share its end: one that is cut short by the watchdog, or that does not end within
-// cancelGrace after its context, takes the others with it. They are repeated like after any lost connection.
+// Operations that share a connection also share its end. If the watchdog closes it because of one, or one has not ended
+// within cancelGrace after its context, the others fail too, and are repeated as after any lost connection.
 type pool struct {
 	most         int           // connections
 	large, small chan struct{} // one token per operation under way
@@ -69,8 +69,8 @@ func (p *pool) enter(ctx context.Context, large bool) error {
 
 func (p *pool) leave(large bool) { <-p.tokens(large) }
 
-// acquire returns the session that is best for an operation, or nil if the caller is to dial one, and to call add or
-// undialed. It takes none that was there before after, unless that is zero.
+// acquire returns the best session for an operation, or nil if the caller must dial one, and then call add or undialed.
+// Unless after is zero, it returns no session that is older than that.
 func (p *pool) acquire(ctx context.Context, large bool, after time.Time) (*session, error) {
 	for {
 		p.mu.Lock()
@@ -102,8 +102,8 @@ func (p *pool) acquire(ctx context.Context, large bool, after time.Time) (*sessi
 	}
 }
 
-// best returns the session with the least to do, of unused ones the last used, and how many there are. It cuts unused ones
-// that are too old.
+// best returns the session with the least to do (of unused ones, the last used), and how many live sessions there are. It
+// closes unused ones from before after.
 func (p *pool) best(large bool, after time.Time) (best *session, live int) {
 	for s := range p.all {
 		if !s.alive() {
@@ -156,7 +156,7 @@ func (p *pool) add(s *session, large bool) error {
 	return nil
 }
 
-// undialed takes back what acquire promised.
+// undialed gives back the connection that acquire has reserved.
 func (p *pool) undialed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,7 +208,7 @@ func (p *pool) forget(s *session) {
 	p.wake()
 }
 
-// wake makes those look again who wait in acquire. The caller holds mu.
+// wake makes the callers that wait in acquire look again. The caller holds mu.
 func (p *pool) wake() {
 	close(p.changed)
 	p.changed = make(chan struct{})

@@ -13,7 +13,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/faultproxy"
 )
 
-// startProxy returns a proxy before the server behind url, and the URL through it.
+// startProxy starts a proxy in front of the server of url, and returns the proxy and the URL
+// through it.
 func startProxy(t testing.TB, raw string) (*faultproxy.TCP, string) {
 	t.Helper()
 	u, err := url.Parse(raw)

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// publish gives the verified temporary file the key's name without ever replacing what is there. It returns the method
-// by which the object was verified: another one than was given if somebody else has published the same bytes.
+// publish gives the verified temporary file the key's name without ever replacing what is there. It returns the method by
+// which the object was verified. That is not the given one if another upload has published the same bytes.
 func (u *upload) publish(ctx context.Context, method string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -38,8 +38,8 @@ func (u *upload) publish(ctx context.Context, method string) (string, error) {
 	return method, nil
 }
 
-// link publishes by link(2), which fails if the name exists, on every system. The temporary file goes only when the object
-// has been seen under its key: there are servers that answer a request for a link and make none.
+// link publishes by link(2), which fails if the name exists, on every system. It removes the temporary file only after it
+// has seen the object under its key, because some servers confirm a link and make none.
 func (u *upload) link(ctx context.Context) error {
 	parent := path.Dir(u.key)
 	var there sftpc.Attrs
@@ -68,7 +68,7 @@ func (u *upload) link(ctx context.Context) error {
 	}
 	u.h.links.Store(linksProven)
 	wait := u.startSyncDir(dir)
-	// Looked for once more when its name is durable: a program that takes files away needs a moment.
+	// Look for the object once more when its name is durable: a program that takes files away needs a moment.
 	looked, removed := u.Stat(u.key), u.Remove(u.tmp)
 	wait()
 	there, lookErr = looked.Wait()
@@ -85,8 +85,8 @@ const (
 	linksLie    = 2 // the server says that it made one, and made none
 )
 
-// linksWork tries a hard link where nobody but this package looks: an object that is not there after it got its name was
-// either taken away, or never got it.
+// linksWork tries a hard link in the directory of temporary files, where no other program looks: an object that is not
+// there after it was linked was either taken away, or never linked.
 func (u *upload) linksWork() bool {
 	if u.h.links.Load() == linksProven {
 		return true
@@ -110,7 +110,7 @@ func (u *upload) linksWork() bool {
 // errTaken is not fs.ErrNotExist: that would tell the caller that the object was never there.
 var errTaken = errors.New("stored, and then not there")
 
-// published checks what was found under the key after it was given.
+// published checks the answer about the key after the object was published.
 func (u *upload) published(ctx context.Context, there sftpc.Attrs, err error) error {
 	switch {
 	case err != nil && (errors.Is(err, fs.ErrNotExist) || u.missing(ctx, u.key, err)):
@@ -123,12 +123,12 @@ func (u *upload) published(ctx context.Context, there sftpc.Attrs, err error) er
 	return nil
 }
 
-// rename publishes where there are no hard links. A version 3 rename fails if the name exists
-// (draft-ietf-secsh-filexfer-02, section 6.5), but many servers replace. So all who publish a key this way first claim
-// it, by creating a file exclusively, and look again.
+// rename publishes if there are no hard links. A version 3 rename fails if the name exists (draft-ietf-secsh-filexfer-02,
+// section 6.5), but many servers replace the file. So every upload that renames first claims the key, by creating a file
+// exclusively, and then looks again.
 func (u *upload) rename(ctx context.Context) (taken string, err error) {
 	u.note("no-hardlink")
-	// Workers of this process wait for each other; only others are told to come back later.
+	// Uploads of this Destination wait for each other; only those of others fail and are retried later.
 	select {
 	case u.h.renaming <- struct{}{}:
 		defer func() { <-u.h.renaming }()
@@ -176,8 +176,8 @@ func (u *upload) noRename(err error) error {
 	return fmt.Errorf("rename %s to %s: %w", u.tmp, u.key, err)
 }
 
-// dropStale removes a claim whose owner has died. An owner that lives holds it for a few requests, each of which ends
-// within AnswerTimeout.
+// dropStale removes a claim whose owner has died. A live owner holds it for a few requests, each of which ends within
+// AnswerTimeout.
 func (u *upload) dropStale(claim string) {
 	own, held := u.Stat(u.tmp), u.Stat(claim)
 	mine, err := own.Wait()

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// smallObject is up to which size an object shares its connection with others.
+// smallObject is the size up to which a Put is a small operation: see share.
 const smallObject = 1 << 20
 
 // upload is one Put on one session.
@@ -59,8 +59,8 @@ func (h *Destination) Put(ctx context.Context, o ship.Object, body *io.SectionRe
 	return receipt, nil
 }
 
-// run is an upload. What it asks of the server is sent together wherever the order of answers does not matter, or the
-// server keeps the order of requests: over a long line the round trips are what an upload costs. On OpenSSH they are
+// run does an upload. It sends requests together if their order does not matter, or if the server keeps it: at high
+// latency, an upload costs mainly its round trips. On OpenSSH they are
 //
 //  1. is the key taken; create the temporary file
 //  2. write, sync, close, measure, open for reading
@@ -68,7 +68,7 @@ func (h *Destination) Put(ctx context.Context, o ship.Object, body *io.SectionRe
 //  4. link, look for the key, open its directory
 //  5. sync the directory, look again, remove the temporary file
 func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt, error) {
-	// Whoever repeats a Put or verifies by one asks about what is there: no temporary file for that.
+	// A repeated Put, or one that verifies, finds its object there: it needs no temporary file.
 	if u.h.there.has(u.o.Key) {
 		if method, err := u.present(ctx); err != nil || method != "" {
 			return u.receipt(method), err
@@ -85,8 +85,8 @@ func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt,
 
 // store uploads, verifies and publishes. It returns the method of verification.
 func (u *upload) store(ctx context.Context, body *io.SectionReader) (method string, err error) {
-	// The name is new each time: nobody appends to what an earlier attempt has left, of which no one can say how much
-	// is right, and two attempts at once do not meet.
+	// The name is new each time, so that no attempt appends to the file of an earlier one, whose content is uncertain,
+	// and concurrent attempts do not collide.
 	dir := path.Join(u.h.place.dir, tmpDir, u.o.Spool)
 	tmp := path.Join(dir, u.h.name+"-"+rand.Text()+tmpSuffix)
 	var file sftpc.Handle
@@ -116,7 +116,7 @@ func (u *upload) store(ctx context.Context, body *io.SectionReader) (method stri
 	return method, err
 }
 
-// create creates the temporary file, and asks all that decides whether it will be of use.
+// create creates the temporary file, and asks in the same round trip whether the key is taken and there is room.
 func (u *upload) create(ctx context.Context, tmp string) (file sftpc.Handle, taken bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", false, err
@@ -124,7 +124,7 @@ func (u *upload) create(ctx context.Context, tmp string) (file sftpc.Handle, tak
 	begin := time.Now()
 	key, space := u.Stat(u.key), u.askSpace()
 	former := u.removeLeftovers()
-	created := u.Open(tmp, sftpc.Write|sftpc.Create|sftpc.Excl) // not for reading too: some servers allow one or the other
+	created := u.Open(tmp, sftpc.Write|sftpc.Create|sftpc.Excl) // not for reading too: some servers allow only one of the two
 	u.mayLeave(tmp)
 	_, err = key.Wait()
 	u.s.measure(begin)
@@ -166,10 +166,10 @@ func (u *upload) present(ctx context.Context) (method string, err error) {
 	return "", err
 }
 
-// errBetween: a server answers requests at the same time, and another upload has published the key between two of them.
+// errBetween: the server carries out requests concurrently, and another upload has published the key between two of them.
 var errBetween = errors.New("not there for one request, and there for another one at the same time")
 
-// lookAt is present at one moment.
+// lookAt is one attempt of present.
 func (u *upload) lookAt(ctx context.Context) (method string, err error) {
 	begin := time.Now()
 	there := u.Stat(u.key)
@@ -210,7 +210,7 @@ func (u *upload) lookAt(ctx context.Context) (method string, err error) {
 		closing()
 		return "", err
 	}
-	// Before it is read, not after: what is verified must be what stays.
+	// Sync before the file is read, not after: the verified bytes must be the durable ones.
 	synced, dirSynced := u.sync(file), u.startSyncDir(dir)
 	method, sum, err := u.hash(ctx, u.key, file, u.o.Size)
 	serr := fsyncError(synced.Err())
@@ -228,15 +228,15 @@ func (u *upload) lookAt(ctx context.Context) (method string, err error) {
 	return method, nil
 }
 
-// verify compares the temporary file with the object, by the server's account of it.
+// verify compares the hash of the temporary file, as the server has it, with that of the object.
 func (u *upload) verify(ctx context.Context, file sftpc.Handle, body *io.SectionReader) (method string, err error) {
 	method, sum, err := u.hash(ctx, u.tmp, file, u.o.Size)
-	u.Close(file) // it was only read: what the answer says is of no consequence
+	u.Close(file) // it was only read, so the answer does not matter
 	if err != nil {
 		return "", err
 	}
 	if sum != u.o.SHA256 {
-		// Which side has changed the bytes decides who has to look: the staged file's disk, or the server's.
+		// Find out which side has changed the bytes, and whose disk must be checked.
 		if ours, err := sumBody(body); err == nil && ours != u.o.SHA256 {
 			return "", fmt.Errorf("%w: the local bytes have changed since they were hashed: SHA-256 %x, not %x", ship.ErrVerify, ours, u.o.SHA256)
 		}
@@ -245,7 +245,7 @@ func (u *upload) verify(ctx context.Context, file sftpc.Handle, body *io.Section
 	return method, nil
 }
 
-// discard removes the temporary file of an upload that came to nothing.
+// discard removes the temporary file of an upload that has not published it.
 func (u *upload) discard() {
 	if u.s.alive() && u.gone(u.Remove(u.tmp).Err()) {
 		u.h.left.remove(u.tmp)
@@ -266,7 +266,7 @@ func (u *upload) note(what string) {
 	}
 }
 
-// receipt for the object, whose size and hash have been verified by method.
+// receipt is for the object, whose size and hash have been verified by method.
 func (u *upload) receipt(method string) ship.Receipt {
 	return ship.Receipt{
 		Size:     u.o.Size,

@@ -49,15 +49,15 @@ func (h *Destination) regular(ctx context.Context, t *turn, key string, a sftpc.
 	return nil
 }
 
-// Open implements ship.Destination. The reader occupies one of the Workers connections until it is closed. Its end is
-// the end of the file as measured at Open: a file that turns out shorter is an error, not a shorter object.
+// Open implements ship.Destination. The reader counts as a small operation until it is closed. It ends at the size
+// that the file had at Open: a file that turns out shorter is an error, not a shorter object.
 func (h *Destination) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := checkKey(key); err != nil {
 		return nil, h.wrap("open", err)
 	}
 	r := &reader{h: h, ctx: ctx, what: "read " + key}
 	s, err := h.lend(ctx, operation{what: "open " + key, do: func(t *turn) (err error) {
-		// By name and at once: an object does not change, so the answer is that of the handle.
+		// Both by name and at once: an object does not change, so the answer to Stat applies to the handle too.
 		looked, opened := t.Stat(h.path(key)), t.Open(h.path(key), sftpc.Read)
 		a, err := looked.Wait()
 		var oerr error
@@ -76,7 +76,7 @@ func (h *Destination) Open(ctx context.Context, key string) (io.ReadCloser, erro
 	return r, nil
 }
 
-// reader reads a file in windows, so that a small buffer of the caller's does not cost a round trip each.
+// reader reads a file in windows, so that a caller with a small buffer does not pay a round trip for each Read.
 type reader struct {
 	h    *Destination
 	ctx  context.Context
@@ -129,7 +129,7 @@ func (r *reader) fill() error {
 	}
 	r.err = r.h.wrap(r.what, within(r.ctx, r.err))
 	if len(r.ahead) > 0 {
-		return nil // the bytes that came before the error first
+		return nil // first the bytes that came before the error
 	}
 	return r.err
 }
@@ -141,7 +141,7 @@ func (r *reader) Close() error {
 		return nil
 	}
 	t := r.s.beginTurn(r.ctx)
-	t.Exchange.Close(r.f) // what the answer says is of no consequence
+	t.Exchange.Close(r.f) // the answer does not matter
 	fit := t.endTurn()
 	r.h.giveBack(r.s, false, fit && r.err == nil)
 	r.s, r.ahead = nil, nil

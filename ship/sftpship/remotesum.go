@@ -18,16 +18,15 @@ import (
 // errNoExec: the account cannot execute sha256sum.
 var errNoExec = errors.New("sha256sum gave no answer on the server")
 
-// The commands that hash a file on the server. The keys that the shipper makes need no quotes, which lets a forced command be a simple
-// script. Debian's sha256sum does not use the processor's instructions for SHA-256, and
-// openssl does: it takes a quarter of the CPU time.
+// The commands that hash a file on the server. The shipper's keys need no quotes, so that a forced command can be a simple script.
+// Debian's sha256sum does not use the processor's SHA-256 instructions. openssl does, and takes a quarter of the CPU time.
 const (
 	sha256sum = "sha256sum < "
 	openssl   = "openssl dgst -sha256 -r < "
 )
 
-// opensslState is what a connection knows of the server's openssl. It only ever advances, so that a connection tries openssl
-// once at most before it has given the right answer, and never again after it has given none, or another one than sha256sum.
+// opensslState is what a connection knows about the server's openssl. It only advances: before openssl has given the right answer, a
+// connection tries it at most once, and after no answer, or a different one than sha256sum's, never again.
 type opensslState struct{ state atomic.Int32 }
 
 const (
@@ -55,8 +54,8 @@ func (o *opensslState) done(right bool) {
 // mayTry makes openssl the next command, unless it was tried before.
 func (o *opensslState) mayTry() { o.state.CompareAndSwap(opensslUnknown, opensslLikely) }
 
-// remoteSum has the server hash a file, and returns how long the command took that gave the answer. openssl is believed at once
-// where it says what was sent. Any other answer of it is compared with that of sha256sum, which counts.
+// remoteSum has the server hash a file, and returns how long the command took that gave the answer. If openssl gives the hash of what
+// was sent, that is accepted. Any other answer is compared with sha256sum's, which decides.
 func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [32]byte, took time.Duration, err error) {
 	if u.h.openssl.Load() {
 		u.s.openssl.mayTry()
@@ -83,14 +82,13 @@ func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [3
 	return sum, took, err
 }
 
-// noteOpenSSL notes whether openssl gave the right answer.
 func (u *upload) noteOpenSSL(right bool) {
 	u.s.openssl.done(right)
 	u.h.openssl.Store(right)
 }
 
-// execute runs a command that prints the SHA-256 of a file. It is bounded: an account's shell may well be a menu that waits for
-// a key.
+// execute runs a command that prints the SHA-256 of a file. Its time is limited, because the account's shell may be a menu that waits
+// for a key.
 func (u *upload) execute(ctx context.Context, command string, size int64) (sum [32]byte, took time.Duration, err error) {
 	begin := time.Now()
 	ch, err := u.s.ssh.NewSession()
@@ -102,13 +100,13 @@ func (u *upload) execute(ctx context.Context, command string, size int64) (sum [
 		return sum, 0, err
 	}
 	defer ch.Close()
-	// A disk that reads less than 4 MiB/s is read back no faster.
+	// A limit for 4 MiB/s: from a slower disk, reading back would be no faster.
 	limit := u.h.o.StallTimeout + time.Duration(size>>22)*time.Second
 	late := time.AfterFunc(min(limit, u.h.o.AnswerTimeout/2), func() { ch.Close() })
 	defer late.Stop()
 	defer context.AfterFunc(ctx, func() { ch.Close() })()
 
-	// Start-up files may print what they like; only a whole and lonely sum is believed.
+	// Start-up files may print anything; only output that begins with a complete hash is accepted.
 	out := &head{limit: 1024}
 	ch.Stdout = out
 	err = ch.Run(command)

@@ -41,8 +41,8 @@ esac
 
 const asAsked = `eval "$SSH_ORIGINAL_COMMAND"`
 
-// TestOpenSSL: sha256sum comes first; once it has answered, openssl is tried, once a connection, and replaces it where its answer
-// is right. Whatever openssl says, nothing is taken for delivered that is not, and verification on the server goes on.
+// TestOpenSSL: sha256sum comes first; once it has answered, openssl is tried, once per connection, and replaces it if its answer
+// is right. Whatever openssl says, nothing counts as delivered that is not, and verification on the server goes on.
 func TestOpenSSL(t *testing.T) {
 	t.Parallel()
 	both, one := []string{"sha256sum", "openssl"}, []string{"sha256sum"}
@@ -78,7 +78,7 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
-// TestOpenSSLAgain: what is known of openssl holds for the next connection, which finds out for itself if it is wrong.
+// TestOpenSSLAgain: what is known about openssl applies to the next connection too, which detects by itself if it is wrong.
 func TestOpenSSLAgain(t *testing.T) {
 	t.Parallel()
 	flag := filepath.Join(t.TempDir(), "gone")

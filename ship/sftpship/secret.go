@@ -10,7 +10,7 @@ import (
 )
 
 // secret says where a password or a passphrase comes from. It is read again for each connection, so that replacing it
-// cures a parked destination without a restart. No value of it is ever part of a message.
+// cures a parked destination without a restart. Its value is never part of a message.
 type secret struct {
 	file, env string
 }

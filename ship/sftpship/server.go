@@ -65,9 +65,9 @@ type level struct {
 	up   *sftpc.Pending[sftpc.Handle] // its parent, whose entry for it becomes durable
 }
 
-// mkdirs makes directories and their parents, those of the destination's own directory included. Each directory's entry in
-// its parent is synced once, also where another host made the directory: that host may not have got so far yet. All are
-// asked about at once, made at once where the server keeps the order of requests, and synced at once.
+// mkdirs makes directories and their parents, including those of the destination's own directory. It syncs each
+// directory's entry in its parent once, even if another host made the directory: that host may not have synced it yet. It
+// asks about all of them at once, makes them at once if the server keeps the order of requests, and syncs them at once.
 func (u *upload) mkdirs(dirs ...string) error {
 	levels := u.unknown(dirs)
 	if err := u.lookFor(levels); err != nil {
@@ -82,13 +82,13 @@ func (u *upload) mkdirs(dirs ...string) error {
 			l.made = inOrder(u, u.Mkdir(l.dir))
 		}
 	}
-	// Not before all are asked for: where they are made at once, this is the second round trip.
+	// Only after all were requested: if they are made at once, this is the second round trip.
 	for i := range levels {
 		l := &levels[i]
 		if l.make {
 			l.stat = u.Stat(l.dir)
 		}
-		if l.make || !leadsTo(u.h.place.dir, l.dir) { // where the destination's own directory came from is not our affair
+		if l.make || !leadsTo(u.h.place.dir, l.dir) { // one that was there, at or above place.dir, is not ours to sync
 			l.up = u.openDir(path.Dir(l.dir))
 		}
 	}
@@ -119,11 +119,11 @@ func (u *upload) lookFor(levels []level) error {
 	return nil
 }
 
-// haveMade awaits what mkdirs asked for.
+// haveMade awaits the answers to mkdirs.
 func (u *upload) haveMade(levels []level) (err error) {
 	for _, l := range levels {
 		if l.made != nil {
-			// Another worker or host may have been faster; servers do not say so in a way one could rely on.
+			// Another worker or host may have been faster; servers have no reliable status for that.
 			merr := l.made.Err()
 			if a, serr := l.stat.Wait(); serr != nil || a.Kind() != sftpc.Directory && a.Kind() != sftpc.Unknown {
 				err = first(err, u.h.explain(l.dir, first(merr, serr, fmt.Errorf("is %v", a.Kind()))))
@@ -166,8 +166,8 @@ func leadsTo(base, dir string) bool {
 	return base == dir || dir == "/" || dir == "." || strings.HasPrefix(base, dir+"/")
 }
 
-// within makes directories and then does what needs them. Clean-up jobs remove empty directories: if one turns out to be
-// gone after all, both are done once more.
+// within makes directories and then calls do, which needs them. Clean-up jobs remove empty directories: if one has
+// disappeared, within does both once more.
 func (u *upload) within(dirs []string, do func() error) error {
 	for again := true; ; again = false {
 		if err := u.mkdirs(dirs...); err != nil {
@@ -181,7 +181,7 @@ func (u *upload) within(dirs []string, do func() error) error {
 	}
 }
 
-// sync makes a file durable, where the server can; nil where it cannot.
+// sync asks the server to make a file durable; it returns nil if the server cannot.
 func (u *upload) sync(f sftpc.Handle) *sftpc.Pending[sftpc.Void] {
 	if !u.Has("fsync@openssh.com", "1") {
 		u.note("no-fsync")
@@ -198,7 +198,7 @@ func fsyncError(err error) error {
 }
 
 // openDir begins to make the entries of a directory durable. The protocol has no such request, but OpenSSH's server opens
-// directories like files, and fsync works on them. Nil where the server cannot sync at all.
+// directories like files, and fsync works on them. It returns nil if the server cannot sync at all.
 func (u *upload) openDir(dir string) *sftpc.Pending[sftpc.Handle] {
 	if !u.Has("fsync@openssh.com", "1") {
 		u.note("no-fsync")
@@ -207,7 +207,7 @@ func (u *upload) openDir(dir string) *sftpc.Pending[sftpc.Handle] {
 	return u.Open(dir, sftpc.Read)
 }
 
-// startSyncDir asks for the rest; the function that it returns awaits it.
+// startSyncDir syncs a directory that openDir has opened; wait awaits the answer.
 func (u *upload) startSyncDir(opened *sftpc.Pending[sftpc.Handle]) (wait func()) {
 	if opened == nil {
 		return func() {}
@@ -226,10 +226,10 @@ func (u *upload) startSyncDir(opened *sftpc.Pending[sftpc.Handle]) (wait func())
 	}
 }
 
-// syncDir does and awaits it all.
+// syncDir is startSyncDir, and waits.
 func (u *upload) syncDir(opened *sftpc.Pending[sftpc.Handle]) { u.startSyncDir(opened)() }
 
-// closeDir gives up what openDir began.
+// closeDir closes what openDir has opened, without a sync.
 func (u *upload) closeDir(opened *sftpc.Pending[sftpc.Handle]) {
 	if opened == nil {
 		return

@@ -17,15 +17,15 @@ import (
 )
 
 const (
-	// Data bytes per packet: what every server must take, and what OpenSSH takes (256 KiB less headers; measured 1.2
-	// times as fast at 20 ms).
+	// Data bytes per packet: the size that every server must accept, and the one that OpenSSH accepts (256 KiB less
+	// headers; measured 1.2 times as fast at 20 ms).
 	packetSize        = 32 << 10
 	packetSizeOpenSSH = 255 << 10
-	// Most requests in flight per file.
+	// requests bounds the requests in flight per file.
 	requests = 64
-	// idleLimit closes a connection nobody uses.
+	// idleLimit is how long an unused connection is kept.
 	idleLimit = time.Minute
-	// cancelGrace is what a cancelled operation has to remove its temporary file before its connection is cut.
+	// cancelGrace is the time that a cancelled operation has to remove its temporary file before its connection is cut.
 	cancelGrace = time.Second
 )
 
@@ -47,7 +47,8 @@ type session struct {
 	cut        atomic.Bool   // by this side
 }
 
-// dial connects and authenticates, through the bastion if there is one. All of it has to be done within the watchdog.
+// dial connects and authenticates, through the bastion if there is one. The watchdog limits the handshakes to
+// StallTimeout.
 func (h *Destination) dial(ctx context.Context) (*session, error) {
 	cred, err := h.place.credentials(ctx, &h.o)
 	if err != nil {
@@ -76,7 +77,7 @@ func (h *Destination) dial(ctx context.Context) (*session, error) {
 		s.trip.connected(trip)
 	}
 	// With a bastion, the second handshake runs through a channel of the first connection, and the watch on that covers
-	// both. The bastion sees no more than encrypted bytes.
+	// both. The bastion sees only encrypted bytes.
 	if s.ssh, err = h.handshake(c, to, cred); err == nil && h.place.jump != nil {
 		s.bastion, to = s.ssh, h.place.hop
 		if nc, err = s.bastion.Dial("tcp", to.addr); err == nil {
@@ -142,7 +143,7 @@ func (s *session) startSFTP() error {
 		return err
 	}
 	if err := ch.RequestSubsystem("sftp"); err != nil {
-		// A refusal and a lost connection are told apart by the only text that x/crypto/ssh has for the former.
+		// x/crypto/ssh has no typed error for a refusal: only its text distinguishes it from a lost connection.
 		if strings.Contains(err.Error(), "request failed") {
 			err = fmt.Errorf("%w: %w", errNoSFTP, err)
 		}
@@ -152,7 +153,8 @@ func (s *session) startSFTP() error {
 	if s.sftp, err = sftpc.New(r, w); err != nil {
 		return fmt.Errorf("SFTP does not begin: %w", err)
 	}
-	// The banner may stand for another SFTP server behind OpenSSH's sshd; the extension is the SFTP server's own word.
+	// OpenSSH's sshd, which sends the banner, may run another SFTP server; the extension comes from the SFTP server
+	// itself.
 	if s.sftp.Has("limits@openssh.com", "1") && strings.HasPrefix(string(s.ssh.ServerVersion()), "SSH-2.0-OpenSSH_") {
 		s.packet, s.ordered = packetSizeOpenSSH, true
 	}
@@ -170,7 +172,7 @@ type turn struct {
 	stop func() bool
 }
 
-// beginTurn begins one: until end, the peer must make progress, and the end of ctx ends the operation.
+// beginTurn begins a turn: until endTurn, the peer must make progress, and the end of ctx ends the operation.
 func (s *session) beginTurn(ctx context.Context) *turn {
 	use := s.conn.beginUse()
 	stop := context.AfterFunc(ctx, func() { use.hurry(cancelGrace) })
@@ -183,7 +185,7 @@ func (t *turn) endTurn() bool {
 	return t.stop() && t.s.alive()
 }
 
-// reason puts the reason for which this side cut the connection before the error that it led to.
+// reason prefixes err with the reason for which this side cut the connection, if it did.
 func (s *session) reason(err error) error {
 	if why := s.conn.why(); why != nil && err != nil {
 		return fmt.Errorf("%w (%w)", why, err)
@@ -201,20 +203,20 @@ func (s *session) alive() bool {
 	}
 }
 
-// close cuts the connection. It does not say goodbye: writing could block.
+// close cuts the connection. It sends no disconnect message, because writing could block.
 func (s *session) close() {
 	s.cut.Store(true)
 	s.conn.Close()
 }
 
-// run keeps a session's connection until it ends: it asks a silent peer for a sign of life while an operation waits,
-// and closes the connection when it has lain idle for long.
+// run watches a session's connection until it ends: it sends a keepalive to a silent peer while an operation waits, and
+// closes the connection when it has been unused for idleLimit.
 func (h *Destination) run(s *session) {
 	defer h.pool.forget(s)
 	go func() {
 		s.ssh.Wait()
 		if s.bastion != nil {
-			s.close() // its end is not the end of the connection below
+			s.close() // its end does not end the connection to the bastion
 			s.bastion.Wait()
 		}
 		close(s.ended)
@@ -230,7 +232,8 @@ func (h *Destination) run(s *session) {
 		case <-tick.C:
 			switch {
 			case s.conn.quiet(h.o.StallTimeout / 3):
-				// Any answer will do, also a refusal. Without one the watchdog ends the connection, and this call.
+				// Any answer will do, even a refusal. Without one, the watchdog ends the connection, and with it this
+				// call.
 				s.ssh.SendRequest("keepalive@openssh.com", true, nil)
 			case h.pool.expired(s, idleLimit):
 				s.close()

@@ -88,7 +88,7 @@ func TestConformance(t *testing.T) {
 	wantNoTemporary(t, filepath.Join(s.Dir, "d"))
 }
 
-// TestLinks: what an operator has moved elsewhere and linked is seen.
+// TestLinks: files that an operator has moved elsewhere and linked are found.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
@@ -121,7 +121,7 @@ func TestReceipt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := testserver.StartSSHD(t, c.config...)
-			// Patient: the shell may be slow to start, and would be given up for reading back.
+			// Patient: the shell may be slow to start, and objects would then be read back.
 			h := open(t, s.URL("d")+c.param, &Options{StallTimeout: 2 * time.Minute})
 			h.execFrom = 0
 			o, body := objectOf("a/b", 100_000)

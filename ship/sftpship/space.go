@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// spaceEvery is how often a server is asked for its free space while there is enough. What this Destination sends meanwhile is
-	// taken off; what others write there meanwhile is what the reserve is for.
+	// spaceEvery is how often a server is asked for its free space while there is enough. In between, what this Destination sends
+	// is subtracted; the reserve is for what others write.
 	spaceEvery = time.Minute
-	// spaceReserve, or a hundredth of the file system if that is more, stays free, so that whoever else writes there, and
-	// manifests and clean-up, still can.
+	// spaceReserve, or a hundredth of the file system if that is more, stays free, so that clean-up and other programs still have
+	// room.
 	spaceReserve = 64 << 20
 )
 
@@ -40,7 +40,7 @@ func (u *upload) askSpace() *sftpc.Pending[sftpc.Space] {
 	return u.StatVFS(u.h.place.dir)
 }
 
-// enough awaits the answer to askSpace and refuses an object that would leave the server with next to nothing.
+// enough awaits the answer to askSpace, and refuses an object that would use up the reserve.
 func (u *upload) enough(asked *sftpc.Pending[sftpc.Space]) error {
 	s := &u.h.space
 	if asked != nil {
@@ -53,7 +53,7 @@ func (u *upload) enough(asked *sftpc.Pending[sftpc.Space]) error {
 		}
 		s.mu.Lock()
 		s.until = time.Now().Add(spaceEvery)
-		// Nothing of nothing is what a file system says that does not know (FUSE without statfs).
+		// A file system that does not know its space reports 0 of 0 blocks (FUSE without statfs).
 		if s.total = 0; err == nil && v.Blocks > 0 {
 			// What is left for an account that is not root.
 			s.total, s.free = v.Blocks*v.BlockSize, v.Available*v.BlockSize
@@ -67,7 +67,7 @@ func (u *upload) enough(asked *sftpc.Pending[sftpc.Space]) error {
 	}
 	size := uint64(u.o.Size)
 	if keep := max(s.total/100, spaceReserve); s.free < keep+size {
-		s.until = time.Time{} // room that is made is seen at once
+		s.until = time.Time{} // ask again next time, so that new room is seen at once
 		return fmt.Errorf("%w: %d MiB of %d MiB free in %s, the object has %d bytes and %d MiB stay free: make room there",
 			errNoSpace, s.free>>20, s.total>>20, u.h.place.dir, u.o.Size, keep>>20)
 	}

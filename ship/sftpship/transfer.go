@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// readMost is how many bytes are asked for at a time over a long line: an object of so many is one round trip.
+	// readMost is how many bytes are requested at a time at high latency: an object of that size takes one round trip.
 	readMost = 8 << 20
-	// readLeast is how many where answers come at once. More would wait in the server.
+	// readLeast is the same at low latency: any more would only wait in the server.
 	readLeast = 4 << 20
 )
 
 // send writes the body to the temporary file, as durable as the server can make it, and opens it again for reading. Size
-// and handle are asked for by name and after the file was closed: an answer to the first handle would not show that the
-// name stands for another file.
+// and handle are requested by name, after the file was closed: an answer to the first handle would not show that the name
+// now refers to another file.
 func (u *upload) send(ctx context.Context, file sftpc.Handle, body *io.SectionReader) (read sftpc.Handle, err error) {
 	begin := time.Now()
 	writes, err := u.write(ctx, file, body)
@@ -31,13 +31,13 @@ func (u *upload) send(ctx context.Context, file sftpc.Handle, body *io.SectionRe
 		}
 		writes = nil
 	}
-	// Before the verification, not after: what is verified must be what stays. A failed fsync is final for the file (Linux
-	// drops the dirty pages and says yes the next time), and the next attempt makes a new one.
+	// Sync before the verification, not after: the verified bytes must be the durable ones. A failed fsync is final for
+	// the file (Linux drops the dirty pages and reports success the next time), and the next attempt makes a new one.
 	synced := inOrder(u, u.sync(file))
 	// The answer to closing may report a write that failed late.
 	closed := inOrder(u, u.Close(file))
 	measured, opened := u.Stat(u.tmp), u.Open(u.tmp, sftpc.Read)
-	// Each write's answer counts, also of those after which all the rest was sent already.
+	// Each write's answer counts, even if other requests were sent before it came.
 	err = first(flush(writes), fsyncError(synced.Err()), closed.Err())
 	u.sending = time.Since(begin)
 	a, serr := measured.Wait()
@@ -65,8 +65,8 @@ func (u *upload) send(ctx context.Context, file sftpc.Handle, body *io.SectionRe
 
 var errNoSize = errors.New("the server does not tell the size of a file, so that nothing can be verified: use another server")
 
-// inOrder makes the requests that follow come after this one: where the server carries them out in the order in which they
-// are sent, that is so; elsewhere its answer is awaited first.
+// inOrder ensures that the server carries out later requests after this one. Unless the server keeps the order of
+// requests, it awaits the answer first.
 func inOrder[T any](u *upload, p *sftpc.Pending[T]) *sftpc.Pending[T] {
 	if !u.s.ordered {
 		_ = p.Err()
@@ -74,7 +74,6 @@ func inOrder[T any](u *upload, p *sftpc.Pending[T]) *sftpc.Pending[T] {
 	return p
 }
 
-// first returns the first error.
 func first(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -93,11 +92,11 @@ func flush(writes []*sftpc.Pending[sftpc.Void]) (err error) {
 	return err
 }
 
-// write sends the body. As much is in flight as the line holds; what is not answered yet is returned.
+// write sends the body, with as much in flight as the connection holds. It returns the writes that are not answered yet.
 func (u *upload) write(ctx context.Context, file sftpc.Handle, body *io.SectionReader) (writes []*sftpc.Pending[sftpc.Void], err error) {
 	flight := u.s.trip.requests(u.s.packet)
 	buf := make([]byte, min(int64(u.s.packet), u.o.Size))
-	// Read by offset, from the first byte: a retry may find the caller's own position anywhere.
+	// Read by offset, from the first byte: in a retry, the caller's own position may be anywhere.
 	for off := int64(0); off < u.o.Size; {
 		if err := ctx.Err(); err != nil {
 			return writes, err
@@ -106,7 +105,7 @@ func (u *upload) write(ctx context.Context, file sftpc.Handle, body *io.SectionR
 		n, err := body.ReadAt(buf[:want], off)
 		if int64(n) < want {
 			if err == nil || err == io.EOF {
-				err = io.ErrUnexpectedEOF // shorter than it says; nobody must take that for the end of a body
+				err = io.ErrUnexpectedEOF // shorter than it says; this must not look like the regular end of a body
 			}
 			return writes, fmt.Errorf("reading the object: %w", err)
 		}
@@ -122,7 +121,7 @@ func (u *upload) write(ctx context.Context, file sftpc.Handle, body *io.SectionR
 	return writes, nil
 }
 
-// part is a stretch of a file that was asked for.
+// part is a range of a file that was requested.
 type part struct {
 	answer *sftpc.Pending[int]
 	file   sftpc.Handle
@@ -130,14 +129,14 @@ type part struct {
 	off    int64
 }
 
-// download reads a file from off to end and hands the bytes on in order; sink must not keep them. A server may answer with
-// less than it was asked for. The end is where the caller says it is: one that comes sooner is an error.
+// download reads a file from off to end, and calls sink with the bytes in order; sink must not keep them. A server may
+// answer with fewer bytes than were requested. If the file ends before end, that is an error.
 func (t *turn) download(ctx context.Context, file sftpc.Handle, off, end int64, sink func([]byte)) (err error) {
 	step := int64(t.s.packet)
 	packets := func(bytes int64) int { return int(min((bytes+step-1)/step, requests)) }
 	flight := max(packets(readLeast), min(packets(readMost), t.s.trip.requests(t.s.packet)))
 	var parts []part
-	var free []byte // the buffer that was handed on last
+	var free []byte // the buffer that sink got last
 	defer func() {
 		for _, p := range parts {
 			_, _ = p.answer.Flow() // until then the buffers are not ours

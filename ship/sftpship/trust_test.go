@@ -62,8 +62,8 @@ func certify(t *testing.T, ca ssh.Signer, file string, key ssh.PublicKey, kind u
 	}
 }
 
-// TestHostKeys: every form of known_hosts that ssh(1) understands is understood, and a server that is not in it gets no
-// more than a handshake.
+// TestHostKeys: every form of known_hosts that ssh(1) understands is understood, and a server that is not in it gets
+// only a handshake.
 func TestHostKeys(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -137,7 +137,7 @@ func TestHostKeys(t *testing.T) {
 		t.Errorf("%d logins at servers that are not known", after-before)
 	}
 
-	// The file is read again each time: who corrects it need not restart anything.
+	// The file is read again each time: an operator who corrects it need not restart anything.
 	t.Run("corrected", func(t *testing.T) {
 		raw := with(t, raw, "known_hosts", line(s.Addr, stranger.PublicKey()))
 		h := open(t, raw, nil)
@@ -320,7 +320,8 @@ func serveAgent(t *testing.T, ring agent.Agent) string {
 	return filepath.Join(dir, "s")
 }
 
-// TestRefusals: what the server forbids, and what is missing there, is said with the directory and the cure.
+// TestRefusals: if the server forbids something, or something is missing there, the error names the directory and the
+// cure.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	put := func(url string) error {

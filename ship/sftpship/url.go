@@ -18,7 +18,7 @@ type hop struct {
 	addr string // host:port
 }
 
-// place is where a URL points and what it says about getting there.
+// place is what a URL names: a directory on a server, and how to connect to it.
 type place struct {
 	hop
 	jump       *hop   // bastion, nil: none
@@ -30,7 +30,7 @@ type place struct {
 	knownHosts string
 }
 
-// location is a URL of the place, without secrets, that means the same however it was written.
+// location returns a URL of the place, without secrets, that is the same however the place was written.
 func (p place) location() string {
 	u := url.URL{Scheme: "sftp", User: url.User(p.user), Host: p.addr, Path: p.dir}
 	switch {
@@ -64,8 +64,8 @@ func parse(raw string, o *Options) (place, error) {
 		errs = append(errs, err)
 	}
 
-	// Cleaned here and not on the server, so that one place has one Location. (path.Clean takes ".." for the parent,
-	// which behind a symbolic link it is not: who lays such links writes the path without.)
+	// Cleaned here and not on the server, so that one place has one Location. (path.Clean drops ".." and the name
+	// before it, which is wrong after a symbolic link: write such a path without "..".)
 	switch dir := u.Path; {
 	case dir == "":
 		bad("no directory: give /DIR on the server, / for its root, /~/DIR below the account's home")
@@ -111,7 +111,8 @@ func parseHop(u *url.URL) (hop, error) {
 
 // parameters reads the query of a URL.
 func (p *place) parameters(q url.Values, o *Options) (errs []error) {
-	// Unknown names are refused: a misspelt known_hosts would be taken for none, a misspelt verify for the default.
+	// Unknown names are refused: otherwise a misspelt known_hosts would count as missing, and a misspelt verify as
+	// the default.
 	names := make([]string, 0, len(q))
 	for name := range q {
 		names = append(names, name)
@@ -150,7 +151,7 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 			if o.StallTimeout, err = time.ParseDuration(value); err != nil {
 				err = fmt.Errorf("stall_timeout=%q: give a duration such as 30s", value)
 			}
-			// Otherwise a longer stall_timeout would be refused for an AnswerTimeout that nobody has asked for.
+			// Otherwise a longer stall_timeout would be refused because of an AnswerTimeout that nobody has set.
 			o.AnswerTimeout = max(o.AnswerTimeout, 10*o.StallTimeout)
 		default:
 			err = fmt.Errorf("unknown parameter %q: there are key, cert, password_file, password_env, passphrase_file, passphrase_env, known_hosts, jump, verify, workers, stall_timeout", name)

@@ -93,7 +93,7 @@ func TestLocation(t *testing.T) {
 	}
 }
 
-// TestHome: /~/DIR lies where the server lets the account begin.
+// TestHome: /~/DIR is below the account's start directory.
 func TestHome(t *testing.T) {
 	t.Parallel()
 	dir := testserver.PlainDir(t) // internal-sftp cuts its arguments at white space

@@ -19,19 +19,20 @@ const (
 )
 
 const (
-	// execFrom is the size from which VerifyAuto prefers the remote command: a smaller object is read back sooner than a
-	// process is started.
+	// execFrom is the size from which VerifyAuto prefers the remote command: for a smaller object, reading back is faster than
+	// starting a process.
 	execFrom = 8 << 20
-	// execAgain is after which time VerifyAuto tries the remote command once more where it was of no use.
+	// execAgain is the time after which VerifyAuto tries the remote command again if it was of no use.
 	execAgain = time.Hour
-	// execWorth times the upload is how long the remote command may take: reading back costs about as much as the upload
-	// again, at both ends and on the line between them.
+	// execWorth times the upload is how long the remote command may take: reading back costs about as much as the upload again,
+	// at both ends and on the network between them.
 	execWorth = 3
 )
 
 // hash returns the SHA-256 of a file as the server has it, and how it was found; handle is the file, open for reading. Under
-// VerifyAuto the remote command's yes is taken; whatever else it says (it may see other files than the SFTP server: a chroot, a
-// virtual file system) is settled by reading back. If that says yes, the command is not tried again for a while.
+// VerifyAuto, the remote command's hash is accepted if it is that of the object. Otherwise the file is read back, because the
+// command may see other files than the SFTP server (a chroot, a virtual file system). If it is right, the command is not tried
+// for execAgain.
 func (u *upload) hash(ctx context.Context, file string, handle sftpc.Handle, size int64) (method string, sum [32]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", sum, err
@@ -59,7 +60,7 @@ func (u *upload) hash(ctx context.Context, file string, handle sftpc.Handle, siz
 	return methodReadBack, sum, err
 }
 
-// readBack makes VerifyAuto do without the remote command until it is tried again.
+// readBack makes VerifyAuto read objects back for execAgain.
 func (h *Destination) readBack(why string, args ...any) {
 	h.execNext.Store(time.Now().Add(execAgain).UnixNano())
 	h.o.Logger.Info("sftpship: "+why, append(args, "location", h.Location())...)
