@@ -16,7 +16,7 @@ import (
 
 // setAside moves a file of one of the directories out of the way, to where people look for it.
 func (s *site) setAside(dir, name string) error {
-	if s.source != nil {
+	if s.source != nil && !s.inWork(s.path(dir, name)) {
 		return s.fs.Remove(s.path(dir, name)) // from what this process sees; in the source it stays where it is
 	}
 	if err := s.fs.Rename(s.path(dir, name), s.asidePath(name)); err != nil {
