@@ -22,7 +22,8 @@ func (s *site) setAside(dir, name string) error {
 	if err := s.fs.Rename(s.path(dir, name), s.asidePath(name)); err != nil {
 		return err
 	}
-	return errors.Join(s.fs.SyncDir(s.path(dir)), s.fs.SyncDir(s.path(damagedDir)))
+	// In this order the file is never in neither of the two directories after a power cut.
+	return errors.Join(s.fs.SyncDir(s.path(damagedDir)), s.fs.SyncDir(s.path(dir)))
 }
 
 // asidePath returns a path in damaged/ for a file, with the time: another one of that name may be there, or come later.
