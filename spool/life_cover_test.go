@@ -1,10 +1,13 @@
 package spool
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 )
@@ -53,4 +56,48 @@ func TestBoundIsDurableFirst(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBoundOnHungDisk: the disk hangs in the write of a higher bound. Another batch that waits for it is not taken when its context
+// ends, and whoever comes later is not kept waiting by that.
+func TestBoundOnHungDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		var armed atomic.Bool
+		release := make(chan struct{})
+		d.fs = gatedFS{d.fs, func(kind vfs.Kind, path string) error {
+			if kind == vfs.OpRename && filepath.Base(path) == lifeName && armed.CompareAndSwap(true, false) {
+				<-release
+			}
+			return nil
+		}, nil}
+		s := d.open(t, Options{})
+		defer closeSpool(t, s)
+		armed.Store(true)
+		large := func(ctx context.Context) error {
+			_, err := s.Offer(ctx, batch(1, 2, minMemoryBytes))
+			return err
+		}
+		first := make(chan error)
+		go func() { first <- large(t.Context()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		second := make(chan error, 1)
+		go func() { second <- large(ctx) }()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		select {
+		case err := <-second:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the second batch: %v", err)
+			}
+		default:
+			t.Error("the second batch still waits after its context has ended")
+		}
+		close(release)
+		if err := errors.Join(<-first, large(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
 }
