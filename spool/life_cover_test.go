@@ -1,10 +1,14 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,5 +103,48 @@ func TestBoundOnHungDisk(t *testing.T) {
 		if err := errors.Join(<-first, large(t.Context())); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestRefusedBoundIsTriedAgain: the disk refuses the mark with a higher bound. The batch is taken, and the next batch above the budget
+// writes the mark, although the bound that is in memory covers it. The log has one line.
+func TestRefusedBoundIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		var refuse atomic.Bool
+		d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
+			if refuse.Load() && op.Kind == vfs.OpRename && strings.HasPrefix(filepath.Base(op.Path), lifeName) {
+				return syscall.EIO
+			}
+			return nil
+		})
+		var log bytes.Buffer
+		s := d.open(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		defer closeSpool(t, s)
+		const size = 2 * minMemoryBytes
+		large := func(wantBound bool) {
+			t.Helper()
+			if _, err := s.Offer(t.Context(), batch(1, 2, minMemoryBytes)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			m := new(lifeMark)
+			if err := loadState(d.fs, s.path(lifeName), 1<<20, 1, m); err != nil {
+				t.Fatal(err)
+			}
+			if (m.AtMostBytes >= size) != wantBound {
+				t.Errorf("the mark says %d bytes, and a batch had %d", m.AtMostBytes, size)
+			}
+		}
+		refuse.Store(true)
+		for range 3 {
+			large(false)
+			time.Sleep(2 * retryEvery)
+		}
+		if n := strings.Count(log.String(), "exceeds the memory budget"); n != 1 {
+			t.Errorf("%d lines in the log:\n%s", n, &log)
+		}
+		refuse.Store(false)
+		large(true)
 	})
 }
