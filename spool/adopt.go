@@ -140,6 +140,10 @@ func lockSource(fsys vfs.FS, dir string) (*source, error) {
 	if _, err := fsys.Stat(filepath.Join(dir, segDir)); err != nil {
 		return nil, fmt.Errorf("spool: %s holds no spool: %w", dir, err)
 	}
+	// The adopter's own directories may be there already, and hide what has taken the place of the source's: see vfs.Overlay.
+	if err := refuseLinks(fsys, dir); err != nil {
+		return nil, err
+	}
 	lock, err := fsys.Lock(filepath.Join(dir, lockName), "")
 	switch {
 	case errors.Is(err, vfs.ErrLocked):

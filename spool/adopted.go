@@ -186,7 +186,7 @@ func (s *Spool) takeBack() error {
 
 // workBytes returns what the adopter's own files take.
 func (s *site) workBytes() (n int64) {
-	for _, dir := range []string{segDir, stageDir, chainDir} {
+	for _, dir := range []string{segDir, stageDir, chainDir, damagedDir} {
 		entries, err := s.source.fs.ReadDir(s.path(dir))
 		if err != nil {
 			continue // there is none yet
@@ -200,8 +200,11 @@ func (s *site) workBytes() (n int64) {
 	return n
 }
 
-// inWork reports whether a file is in the adopter's own directory, and not in the source.
+// inWork reports whether a file is in the adopter's own directory, and not only in the source.
 func (s *site) inWork(path string) bool {
+	if s.dir == s.source.dir { // for Inspect, which has none, every file is the source's
+		return false
+	}
 	_, err := s.source.fs.Stat(path)
 	return err == nil
 }

@@ -108,7 +108,9 @@ var errNoMemory = fmt.Errorf("%w: more than the memory budget waits for the disk
 func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
 	came := j.lastCalls
 	if size > j.opts.MemoryBytes {
-		j.cover(size)
+		if _, err := j.cover(ctx, size); err != nil && !j.called(came, size, d) {
+			return err
+		}
 		j.oversize++ // it needs an empty queue, which nobody may keep filling meanwhile
 		defer func() {
 			j.oversize--
@@ -122,7 +124,8 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 		case j.failed != nil && !j.noSpace && d.wait:
 			return j.failed
 		case j.called(came, size, d):
-			if j.cover(j.tail.inUse + size) {
+			// As at the other waits, a batch that has heard the last call is let in although its context has ended.
+			if waited, _ := j.cover(context.Background(), j.tail.inUse+size); waited {
 				continue
 			}
 			j.overdraw(size)

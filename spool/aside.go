@@ -16,13 +16,14 @@ import (
 
 // setAside moves a file of one of the directories out of the way, to where people look for it.
 func (s *site) setAside(dir, name string) error {
-	if s.source != nil {
+	if s.source != nil && !s.inWork(s.path(dir, name)) {
 		return s.fs.Remove(s.path(dir, name)) // from what this process sees; in the source it stays where it is
 	}
 	if err := s.fs.Rename(s.path(dir, name), s.asidePath(name)); err != nil {
 		return err
 	}
-	return errors.Join(s.fs.SyncDir(s.path(dir)), s.fs.SyncDir(s.path(damagedDir)))
+	// In this order the file is never in neither of the two directories after a power cut.
+	return errors.Join(s.fs.SyncDir(s.path(damagedDir)), s.fs.SyncDir(s.path(dir)))
 }
 
 // asidePath returns a path in damaged/ for a file, with the time: another one of that name may be there, or come later.

@@ -219,11 +219,15 @@ func (d *damages) isOnRecord(n uint64, ranges []segment.Range) bool {
 func (s *site) whereAre(names []string) (paths []string) {
 	root := s.dir
 	if s.source != nil {
-		root = s.source.dir // an adopter takes no file away, it only no longer sees it
+		root = s.source.dir // an adopter takes no file of the source away, it only no longer sees it
+	}
+	dirs := []string{filepath.Join(root, damagedDir), filepath.Join(root, segDir), filepath.Join(root, stageDir)}
+	if s.source != nil {
+		dirs = append(dirs, s.path(damagedDir)) // the files that an adopter has made, and set aside
 	}
 	for _, name := range names {
-		for _, dir := range []string{damagedDir, segDir, stageDir} {
-			path := filepath.Join(root, dir, name)
+		for _, dir := range dirs {
+			path := filepath.Join(dir, name)
 			if _, err := s.baseFS().Stat(path); err == nil {
 				paths = append(paths, path)
 				break

@@ -37,6 +37,9 @@ func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) erro
 	if err := checkDir("GiveUp", dir); err != nil {
 		return err
 	}
+	if err := refuseLinks(fsys, dir); err != nil {
+		return err
+	}
 	src := &source{fs: fsys, dir: dir}
 	if _, err := fsys.Stat(filepath.Join(dir, segDir)); err != nil {
 		return fmt.Errorf("spool: %s holds no spool: %w", dir, err)
@@ -109,6 +112,9 @@ func loadGivenUp(fsys vfs.FS, dir string, number uint64) (*givenUp, error) {
 // nobody has met yet is not listed: see Inspect, and the report of a drain.
 func ReadDamages(dir string) ([]Damage, error) {
 	fsys := vfs.OS()
+	if err := refuseLinks(fsys, dir); err != nil {
+		return nil, err
+	}
 	id, err := (&source{fs: fsys, dir: dir}).identity()
 	if err != nil {
 		return nil, err

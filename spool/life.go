@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/internal/statefile"
@@ -30,9 +32,11 @@ func (m *lifeMark) outlives(c *cleanMark) bool {
 
 // lifeBudget is how much may be in memory that a kill takes. journal.mu guards it.
 type lifeBudget struct {
-	noted  lifeMark // in the directory
-	raiser role     // of the goroutine that writes a higher bound: see cover
-	handed int64    // what a successor may hold in memory: see HandOver
+	noted   lifeMark  // in the directory, unless refused is set
+	refused time.Time // when the disk refused to take noted; zero if it did not
+	raising bool      // a goroutine writes a higher bound: see cover
+	raised  waitList  // for the end of that
+	handed  int64     // what a successor may hold in memory: see HandOver
 }
 
 // beginLife writes the mark of this process, j.noted. From here on no more than that says is in memory and not in the log. opening
@@ -60,30 +64,39 @@ func (j *journal) writeLife(m lifeMark) error {
 }
 
 // cover makes the mark cover so many bytes in memory, and reports whether j.mu, which is held at call and return, was given
-// up for it. Batches above the budget are rare, so each doubles the bound. A disk that refuses is no reason to take nothing.
+// up for it. Batches above the budget are rare, so each doubles the bound. A disk that refuses is no reason to take nothing. Cancelling
+// ctx ends a wait for another goroutine's write.
 //
-// One goroutine at a time raises the bound, and j.noted follows the file. So nobody relies on a bound that is not durable, and a lower
-// bound never replaces a higher one in the file.
-func (j *journal) cover(bytes int64) (waited bool) {
-	if bytes <= j.noted.AtMostBytes {
-		return false
+// One goroutine at a time raises the bound, and j.noted follows the attempt to write it. So nobody relies on a bound that is still being
+// written, and a lower bound never replaces a higher one in the file. If the disk refuses, the bound holds in memory only, the log says
+// so, and a later batch above the budget tries again.
+func (j *journal) cover(ctx context.Context, bytes int64) (waited bool, err error) {
+	for bytes > j.noted.AtMostBytes || !j.refused.IsZero() && time.Since(j.refused) >= retryEvery {
+		waited = true
+		if j.raising {
+			if err := j.park(ctx, &j.raised, noMark); err != nil {
+				return waited, err
+			}
+			continue
+		}
+		m := j.noted
+		if bytes > m.AtMostBytes {
+			m.AtMostBytes = 2 * bytes
+		}
+		j.raising = true
+		j.mu.Unlock()
+		err := j.writeLife(m)
+		j.mu.Lock()
+		j.raising = false
+		j.noted, j.refused = m, time.Time{}
+		if err != nil {
+			j.refused = time.Now()
+			j.logAgain(slog.LevelWarn, "spool: cannot record that a batch exceeds the memory budget; if the process is killed now, the next start may understate the loss: see what the disk reports",
+				"bytes", m.AtMostBytes, "err", err)
+		}
+		j.raised.wakeAll()
 	}
-	j.acquire(&j.raiser)
-	defer j.release(&j.raiser)
-	if bytes <= j.noted.AtMostBytes { // raised meanwhile
-		return true
-	}
-	m := j.noted
-	m.AtMostBytes = 2 * bytes
-	j.mu.Unlock()
-	err := j.writeLife(m)
-	j.mu.Lock()
-	j.noted = m
-	if err != nil {
-		j.log.Warn("spool: cannot record that a batch exceeds the memory budget; if the process is killed now, the next start may understate the loss: see what the disk reports",
-			"class", j.opts.Class, "bytes", bytes, "err", err)
-	}
-	return true
+	return waited, nil
 }
 
 // endLife removes the mark after an orderly end. One that stays is known by the clean mark, which is there by now.

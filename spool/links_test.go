@@ -151,6 +151,56 @@ func TestLinksInSpool(t *testing.T) {
 	}
 }
 
+// TestGiveUpThroughLinks: neither GiveUp nor ReadDamages follows a link in the place of one of the spool's directories.
+func TestGiveUpThroughLinks(t *testing.T) {
+	for _, name := range []string{segDir, stageDir, chainDir, freeDir, damagedDir} {
+		dir, file, folder := linked(t)
+		path := filepath.Join(dir, name)
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(folder, path); err != nil {
+			t.Fatal(err)
+		}
+		err := GiveUp(dir, 1, []segment.Range{{First: 1, Last: 1}})
+		if err == nil || !strings.Contains(err.Error(), "symbolic link") {
+			t.Errorf("%s: given up: %v", name, err)
+		}
+		if _, err = ReadDamages(dir); err == nil || !strings.Contains(err.Error(), "symbolic link") {
+			t.Errorf("%s: read: %v", name, err)
+		}
+		untouched(t, file, folder)
+	}
+}
+
+// TestAdoptAgainThroughLink: a spool that was adopted before has a link in the place of one of its directories. The directory of that name
+// that the adopter has made does not hide it.
+func TestAdoptAgainThroughLink(t *testing.T) {
+	dir, file, folder := linked(t)
+	o := &AdoptOptions{Work: t.TempDir(), MaxBytes: 64 << 20}
+	s, err := Adopt(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, damagedDir)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(folder, path); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Adopt(dir, o); err == nil {
+		_ = s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "symbolic link") {
+		t.Errorf("%v does not name the link", err)
+	}
+	untouched(t, file, folder)
+}
+
 // TestLinkToSpool: the directory itself may be reached by a link.
 func TestLinkToSpool(t *testing.T) {
 	dir, _, _ := linked(t)

@@ -160,6 +160,11 @@ func (s *Spool) makeDirs() error {
 		if err := s.fs.MkdirAll(s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
+		if d == segDir {
+			if err := s.finishReplaced(); err != nil {
+				return fmt.Errorf("spool: %w", err)
+			}
+		}
 		if err := vfs.RemoveTemp(s.fs, s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}

@@ -272,7 +272,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 				}
 			}
 			size = 0
-		} else if !seg.NoRaw && r.isUnfinished(err) {
+		} else if !seg.NoRaw && r.isUnfinished(seg.Number, err) {
 			_ = r.s.fs.Remove(r.s.objPath(seg.Number))
 			size = 0
 		} else if !seg.NoRaw {
@@ -289,9 +289,9 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 }
 
 // isUnfinished reports whether the answer for the record of a staged file says that Stage was interrupted before it wrote the record:
-// then the segment's own file could be read to its end. An adopter hides the file in either case: the source keeps it.
-func (r *recovery) isUnfinished(err error) bool {
-	return statefile.AnswerTo(err) == statefile.Absent || r.s.source != nil
+// then the segment's own file could be read to its end. An adopter hides a file of the source in either case: the source keeps it.
+func (r *recovery) isUnfinished(n uint64, err error) bool {
+	return statefile.AnswerTo(err) == statefile.Absent || r.s.source != nil && !r.s.inWork(r.s.objPath(n))
 }
 
 // pool takes stock of the files that can be used again.

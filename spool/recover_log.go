@@ -62,7 +62,7 @@ func (r *recovery) walk() (err error) {
 		next = max(p.sealed.Last+1, owed) // deleting what is covered may have left some of it
 	}
 	if least := r.leastNext(); least > next {
-		return r.fillHole(next, least, r.numberOfHole()+1)
+		return r.fillHole(next, least, r.numberOfHole(least-1)+1)
 	}
 	return nil
 }
@@ -74,13 +74,24 @@ func (r *recovery) begunAfter(p *part) bool {
 	return r.begun != nil && r.begun.Segment > p.number && r.begun.Next > r.begun.First
 }
 
-// numberOfHole returns the number of the segment whose records are missing at the end of the log.
-func (r *recovery) numberOfHole() uint64 {
-	if r.begun != nil && !slices.ContainsFunc(r.parts, func(p *part) bool { return p.number >= r.begun.Segment }) &&
+// numberOfHole returns the number of the segment whose records, up to last, are missing at the end of the log.
+func (r *recovery) numberOfHole(last uint64) uint64 {
+	if r.begun != nil && !r.isPassed(r.begun.Segment, last) && !slices.ContainsFunc(r.parts, func(p *part) bool { return p.number >= r.begun.Segment }) &&
 		!slices.Contains(r.blank, r.begun.Segment) {
 		return r.begun.Segment
 	}
 	return r.s.space.number + 1
+}
+
+// isPassed reports whether a destination's chain is at the segment with this number, or after it, and lacks records up to last. A
+// hole for those must have another number: it would not be sent to that destination, whose chain could then never continue.
+func (r *recovery) isPassed(number, last uint64) bool {
+	for _, d := range r.s.shelf.dests {
+		if d.chain.Segment >= number && d.chain.Through < last {
+			return true
+		}
+	}
+	return false
 }
 
 // judgeNewest finds out how much may have been kept in the newest segment that its file does not show, and nobody can
@@ -271,7 +282,7 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 		return err
 	}
 	lost := segment.Range{First: first, Last: next - 1}
-	if n, ok := s.damages.noted(lost, number); ok && (len(r.parts) == 0 || r.parts[len(r.parts)-1].number < n) {
+	if n, ok := s.damages.noted(lost, number); ok && !r.isPassed(n, lost.Last) && (len(r.parts) == 0 || r.parts[len(r.parts)-1].number < n) {
 		number = n // the process that noted the damage died before it had put an empty segment in the place of the file
 	}
 	if err := s.damages.note(number, []segment.Range{lost}, 0, "the segment is missing, or is not readable as one", files...); err != nil {

@@ -245,7 +245,7 @@ func (c *changes) rel(path string) string {
 func reason(x *Change) (why string, routine bool) {
 	dir, name := filepath.ToSlash(filepath.Dir(x.Path)), filepath.Base(x.Path)
 	switch {
-	case strings.HasSuffix(name, vfs.TempSuffix):
+	case strings.HasSuffix(name, vfs.TempSuffix) && x.What != "move":
 		return "a process that died did not finish writing it", false
 	case x.What == "move" && strings.HasPrefix(x.To, damagedDir+"/"):
 		return "it cannot be used as what its name says", false

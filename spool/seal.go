@@ -193,10 +193,16 @@ func (j *journal) sealCopy(r *rolled) (*sealed, error) {
 			return nil, err
 		}
 	}
+	lost := rangesOf(r.damage)
+	if len(lost) > 0 { // first, so that the damaged file is never in neither of the two directories
+		if err := j.fs.SyncDir(j.path(damagedDir)); err != nil {
+			return nil, err
+		}
+	}
 	if err := j.fs.SyncDir(j.path(segDir)); err != nil {
 		return nil, err
 	}
-	if lost := rangesOf(r.damage); len(lost) > 0 {
+	if len(lost) > 0 {
 		if err := j.damages.note(r.number, lost, 0, "the disk no longer returned it when its file had failed"); err != nil {
 			return nil, err
 		}
@@ -252,8 +258,7 @@ func (j *journal) fillCopy(f vfs.File, r *rolled) (res *segment.ScanResult, size
 }
 
 // replace gives the finished copy at temp the name of the file at path. A damaged file is kept in damaged/, since the disk may return
-// more of it to other tools. Nothing comes between the two renames: recovery removes the copy of a process that dies there, and then
-// counts the whole segment as damaged.
+// more of it to other tools. If the process dies between the two renames, finishReplaced makes the second one.
 func (s *site) replace(path, temp string, damaged bool) error {
 	if !damaged {
 		return s.fs.Rename(temp, path)
@@ -267,6 +272,59 @@ func (s *site) replace(path, temp string, damaged bool) error {
 		_ = s.fs.Rename(aside, path) // recovery can use what is in it
 	}
 	return err
+}
+
+// finishReplaced gives the finished copy of a segment its name if the process that made it died between the two renames of replace. A
+// copy that is not finished is beside the file that it is made from, and is removed like every temporary file.
+func (s *site) finishReplaced() error {
+	entries, err := s.fs.ReadDir(s.path(segDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		n, ok := parseName(e.Name(), segExt+vfs.TempSuffix)
+		if !ok {
+			continue
+		}
+		if _, err := s.fs.Stat(s.segPath(n)); !errors.Is(err, fs.ErrNotExist) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		temp := s.path(segDir, e.Name())
+		if ok, err := s.isSealed(temp, n); err != nil {
+			return err
+		} else if !ok {
+			continue
+		}
+		if err := s.fs.Rename(temp, s.segPath(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isSealed reports whether a file is a segment of the given number that has its footer.
+func (s *site) isSealed(path string, n uint64) (bool, error) {
+	f, err := s.fs.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return false, err
+	}
+	src, err := s.newReader(f, size, segment.ReadOptions{Segment: n})
+	if errors.Is(err, segment.ErrCorrupt) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, ok := src.Footer()
+	return ok, nil
 }
 
 // finish syncs and seals a scanned segment that ends before the sequence number next. What is missing at its end is put

@@ -28,7 +28,7 @@ type Spool struct {
 	//
 	// The journal has two roles besides, each held by one goroutine at a time: the writer writes the queue to the log, the syncer
 	// makes it durable. A goroutine takes the syncer first if it needs both, and waits for a role without a lock. The relay may
-	// hold the syncer for others. The raiser, a third one, writes the mark of this process, and needs neither of them.
+	// hold the syncer for others. The goroutine that writes the mark of this process needs neither of them: see cover.
 
 	*site
 	space   *space

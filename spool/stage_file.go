@@ -100,7 +100,10 @@ func (w *stageWriter) flush() error {
 // before the segment's own file lost these records: it may be the only copy of them, so it is not replaced, but kept.
 func (s *Shelf) noteDamage(before, after sealed, old *StageRecord, out staged) error {
 	n := before.Number
-	if out.Records < before.Records || old != nil && out.Records < old.Records {
+	lacks := out.Records < before.Records || old != nil && out.Records < old.Records
+	// If Open found the segment's file damaged, before.Records is what is left there, and without the stage record nothing says how
+	// many records the staged file has.
+	if lacks || old == nil && before.Staged && len(out.Gaps) > 0 {
 		if err := s.setAside(stageDir, numberName(n)+objExt); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("set a staged file aside: %w", err)
 		}
