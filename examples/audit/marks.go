@@ -46,7 +46,7 @@ func (m *marks) note(s *audit.Status, h audit.HourReport, was audit.Verdict) {
 		delete(m.due, id)
 		return
 	}
-	m.due[id] = mark{h, &audit.Result{Time: s.Result.Time, Places: s.Result.Places}} // without its findings, because the entry may be kept for long
+	m.due[id] = mark{h, &audit.Result{Time: s.Result.Time, Places: s.Result.Places}} // without its findings: it may be kept for long
 	select {
 	case m.more <- struct{}{}:
 	default:

@@ -116,7 +116,7 @@ func (s *waitFor) judge(ctx context.Context, r *audit.Result, stdout, stderr io.
 	}
 	if s.marker != nil {
 		if s.unmarked = s.writeMarker(ctx, s.marker, r, h); s.unmarked != nil {
-			return exitFailed, ship.IsPermanent(s.unmarked) || errors.Is(s.unmarked, audit.ErrMarkerTaken) // otherwise the next audit retries
+			return exitFailed, ship.IsPermanent(s.unmarked) || errors.Is(s.unmarked, audit.ErrMarkerTaken) // otherwise it is retried
 		}
 	}
 	fmt.Fprintf(stdout, "hour %s of class %s is %s: %d objects, %d records\n", h.Hour.Format("2006-01-02T15"), h.Class, h.Verdict, h.Objects, h.Records)

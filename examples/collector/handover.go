@@ -126,7 +126,7 @@ func (s *service) handOver(ctx context.Context) (pid int, err error) {
 		return 0, err
 	}
 	if err := mainPID(next.Cmd.Process.Pid); err != nil {
-		s.log.Error("hand-over: cannot tell systemd the new process, so systemd may restart the service: see NotifyAccess=all in the unit", "err", err) // and continue, because the successor has everything
+		s.log.Error("hand-over: cannot tell systemd the new process, so systemd may restart the service: see NotifyAccess=all in the unit", "err", err) // and continue: the successor has everything
 	}
 	return next.Cmd.Process.Pid, nil
 }

@@ -81,7 +81,7 @@ func TestSendEndsOnSignal(t *testing.T) {
 			var begun sync.Once
 			url := peer(t, func(c net.Conn) {
 				if _, err := io.ReadFull(c, make([]byte, 512+1)); err == nil { // a whole line has arrived, so it was sent
-					begun.Do(func() { time.AfterFunc(700*time.Millisecond, cancel) }) // by then the data that nobody reads has filled the buffers
+					begun.Do(func() { time.AfterFunc(700*time.Millisecond, cancel) }) // by then unread data has filled the buffers
 				}
 				serve(c)
 			})

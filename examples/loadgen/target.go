@@ -85,7 +85,7 @@ type targetURL struct {
 func parseTarget(raw string) (*targetURL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.User != nil {
-		return nil, fmt.Errorf("this is no URL of a target: use %s", targetForms) // without the URL, which may contain a password by mistake
+		return nil, fmt.Errorf("this is no URL of a target: use %s", targetForms) // without the URL, which may contain a password
 	}
 	var errs []error
 	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }

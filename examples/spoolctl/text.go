@@ -24,7 +24,7 @@ func quoted(arg string) string {
 	case utf8.ValidString(arg) && strings.IndexFunc(arg, func(r rune) bool { return !unicode.IsPrint(r) }) < 0:
 		return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 	}
-	return "$" + "'" + strings.ReplaceAll(string(appendEscaped(nil, []byte(arg))), "'", `\'`) + "'" // understood by bash, zsh and POSIX 2024
+	return "$" + "'" + strings.ReplaceAll(string(appendEscaped(nil, []byte(arg))), "'", `\'`) + "'" // known to bash, zsh and POSIX 2024
 }
 
 // count returns a number with a noun, in the plural if necessary.

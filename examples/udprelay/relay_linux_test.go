@@ -287,7 +287,7 @@ func TestBrokenLists(t *testing.T) {
 		refused := func(counter string) {
 			t.Helper()
 			before := p.metric(counter)
-			for begin := time.Now(); p.metric(counter) < before+2; { // the first may belong to a read of the previous list that had already begun
+			for begin := time.Now(); p.metric(counter) < before+2; { // the first may be of an earlier reading, of the list before
 				f.send(1000, 10000, 512)
 				if time.Since(begin) > time.Minute {
 					t.Fatalf("a broken list is not counted\n%s", p.log)
