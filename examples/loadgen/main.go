@@ -80,8 +80,7 @@ func exitCode(c *command, err error, stderr io.Writer) int {
 	return 1
 }
 
-// version returns the version of the module that this program was built from, with the commit if the build recorded it, and of
-// Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -227,8 +227,7 @@ func (a *act) outage(ctx context.Context, sending time.Duration) (time.Duration,
 	return time.Since(begin), nil
 }
 
-// version returns the version of the module that this program was built from, with the commit if the build recorded it, and of
-// Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

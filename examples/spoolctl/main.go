@@ -117,8 +117,7 @@ func fail(stderr io.Writer, name string, err error) int {
 	return exitFailed
 }
 
-// version returns the version of the module that this program was built from, with the commit if the build recorded it, and of
-// Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

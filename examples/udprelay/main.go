@@ -154,8 +154,7 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 	return drain.NonBlocking(slog.New(h)) // a log that nobody reads must not stop the updates of the targets
 }
 
-// version returns the version of the module that this program was built from, with the commit if the build recorded it, and of
-// Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
