@@ -14,7 +14,7 @@ func watch(w io.Writer, o *audit.Options) (done func()) {
 	return bar.Draw(w, func() string { return line(o.Progress) })
 }
 
-// line is at most 79 characters long. The number of objects grows while chains are read.
+// line returns at most 79 characters. ObjectsOf grows while chains are read.
 func line(p *audit.Progress) string {
 	m, mOf, n, of := p.Manifests.Load(), p.ManifestsOf.Load(), p.Objects.Load(), p.ObjectsOf.Load()
 	part := 0.0

@@ -13,15 +13,15 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
-// change is a command that writes at destinations, about one spool.
+// change is a command that writes documents or objects of one spool at destinations.
 type change[T any] struct {
 	*flag.FlagSet
 	class, spool *string
-	// ready returns the destinations to open, or what is wrong with the flags. The flags have been read.
+	// ready returns the destinations to open, or the mistakes in the flags. It is called after the flags are parsed.
 	ready func() (urls []string, err error)
-	// do writes, and returns what to print, also with an error.
+	// do writes, and returns what to print, even if it also returns an error.
 	do func(context.Context, []audit.Place) ([]T, error)
-	// nothing says that there was nothing to write.
+	// nothing is printed if there was nothing to write.
 	nothing string
 }
 
@@ -33,7 +33,7 @@ func newChange[T any](name string, class, spool *string) *change[T] {
 	return c
 }
 
-// run reads the flags, opens the destinations, and prints what was written, each on a line of JSON.
+// run reads the flags, opens the destinations, and prints what was written, one line of JSON for each.
 func (c *change[T]) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c.SetOutput(stderr)
 	err := c.Parse(args)
@@ -70,7 +70,7 @@ func (c *change[T]) run(ctx context.Context, args []string, stdout, stderr io.Wr
 	if err != nil {
 		return failed(stderr, err)
 	}
-	if len(written) == 0 { // not on stdout, which programs read
+	if len(written) == 0 { // not on stdout, which programs parse
 		fmt.Fprintln(stderr, c.Name()+":", c.nothing)
 	}
 	return 0

@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
-// closeSpool states, beside the chains of a spool, that it is permanently gone.
+// closeSpool writes, next to the chains of a spool, the statement that the spool is permanently gone.
 func closeSpool(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return newClose().run(ctx, args, stdout, stderr)
 }
@@ -43,7 +43,7 @@ func newClose() *change[audit.Closure] {
 	return c
 }
 
-// operator is "user@host", as far as the system knows them.
+// operator returns "user@host"; parts that the system does not know are "unknown".
 func operator() string {
 	name, host := "unknown", "unknown"
 	if u, err := user.Current(); err == nil {

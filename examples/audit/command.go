@@ -6,7 +6,7 @@ var exitCodes = []string{
 	"0  complete, or closed by an operator", "1  something is damaged", "2  the command line is wrong", "3  something is still owed", "4  the audit could not be finished",
 }
 
-// command describes the program: its help, its manual page and the completion scripts are made from it.
+// command describes the program. Its help, manual page and completion scripts are made from the description.
 func command() *cli.Command {
 	_, flags := newFlags()
 	_, serve := serveFlags()

@@ -19,8 +19,8 @@ import (
 
 func silent() service { return service{log: slog.New(slog.NewTextHandler(io.Discard, nil))} }
 
-// TestMarkerTaken: something else under the key of one marker keeps back no other, and an hour that shows up complete in a later audit is
-// marked, however old it is.
+// TestMarkerTaken: another object under the key of one marker delays no other marker, and an hour that first appears as
+// complete in a later audit is marked, however old it is.
 func TestMarkerTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at, s := shiptest.Memory(), silent()
@@ -45,7 +45,7 @@ func TestMarkerTaken(t *testing.T) {
 	})
 }
 
-// TestWaitForMarker: a marker that cannot be written for now does not end the waiting, and one that never can does.
+// TestWaitForMarker: a temporary failure to write the marker does not end the wait, and a permanent one does.
 func TestWaitForMarker(t *testing.T) {
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-time.Hour)
 	r := &audit.Result{Verdict: audit.Complete, Hours: []audit.HourReport{{Class: "vpn", Hour: hour, Verdict: audit.Complete}}}
@@ -77,7 +77,7 @@ func TestWaitForMarker(t *testing.T) {
 	}
 }
 
-// TestHostileAnswers: what a server answers does not control the terminal.
+// TestHostileAnswers: a server's answers cannot control the terminal.
 func TestHostileAnswers(t *testing.T) {
 	for _, f := range []func(io.Writer, error) int{refused, failed} {
 		var b bytes.Buffer

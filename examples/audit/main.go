@@ -6,27 +6,27 @@
 //	audit wait -at URL [-at URL …] -class C -hour 2026-11-22T08 [-timeout TIME] [-mark URL] [flags]
 //	audit close -at URL [-at URL …] -class C -spool ID -reason TEXT [-by NAME] [-sign FILE]
 //
-// Destinations are URLs as the collector takes them. Several destinations are compared with each other: that proves that the
-// end of a chain was not cut off. -expect names a file of spool ids or instances, one per line, that must appear. -since skips
+// Destinations are URLs like those of the collector. Several destinations are compared with each other, which proves that no
+// chain was cut off at its end. -expect names a file of spool ids or instances, one per line, that must appear. -since skips
 // objects that a retention rule may have deleted. -hour asks whether one hour is complete, for batch jobs downstream. -pubkey
-// names a public key that senders sign with (collector -sign): every chain must then be signed by one of the keys given.
-// -checkpoint names a file with which an interrupted audit continues. A file that a power cut has torn is as good as none.
+// names a public key that collectors sign with (collector -sign): every chain must then be signed by one of the keys given.
+// -checkpoint names a file from which an interrupted audit continues. A file damaged by a power cut is ignored.
 //
-// Serve watches the destinations with credentials that can read and list. It serves a page with a calendar of hours for each class, the
-// same as JSON, and metrics: see audit help serve. Wait ends when one hour of a class is complete. Both can write a marker object for a
-// complete hour, with credentials of their own for it.
+// Serve watches the destinations with credentials that can only read and list. It serves a page with a calendar of hours for
+// each class, the same data as JSON, and metrics: see audit help serve. Wait ends when one hour of a class is complete. Both
+// can write a marker object for a complete hour, for which they need credentials that can write it.
 //
 // Replay restores objects that one destination has lost from another that has them, verifies them, and prints each as a line of
-// JSON. A note of each stays under _repair/. If there is nothing to restore, it prints no such line, says so on standard error, and
-// ends with 0.
+// JSON. It writes a note of each below _repair/. If there is nothing to restore, it prints nothing to standard output, says so
+// on standard error, and exits with 0.
 //
 // Close states that a spool is permanently gone: the host and its volume cannot be restored. Otherwise every later audit would
-// report it as owed. It writes one document beside the spool's chain at each destination named, and removes and changes nothing.
-// Name all destinations of the spool; -sign is needed where its chain is signed. Later audits report the spool as closed,
-// separately from complete ones, and report it if it delivers again.
+// report the spool as owed. It writes one document next to the spool's chain at each destination named, and removes and changes
+// nothing. Name all destinations of the spool; -sign is required if its chain is signed. Later audits report the spool as
+// closed, separately from complete ones, and report it if it delivers again.
 //
-// Exit codes: 0 everything is complete, or closed; 1 something is damaged; 2 usage; 3 something is still owed; 4 the audit could
-// not be finished.
+// Exit codes: 0 everything is complete, or closed; 1 something is damaged; 2 usage; 3 something is still owed; 4 the audit
+// could not be finished.
 package main
 
 import (
@@ -64,7 +64,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// flags is the command line.
+// flags holds the settings of the command line.
 type flags struct {
 	at   []string
 	json bool
@@ -115,18 +115,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return map[audit.Verdict]int{audit.Complete: 0, audit.Closed: 0, audit.Damaged: exitDamaged, audit.Owed: exitOwed}[r.Verdict]
 }
 
-// commands are the subcommands, beside those of cli.Command.Common.
+// commands are the subcommands, in addition to those of cli.Command.Common.
 var commands map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int
 
-func init() { // they print their help, which is made from the list of all
+func init() { // in init, because the commands print their help, which lists all of them
 	commands = map[string]func(context.Context, []string, io.Writer, io.Writer) int{
 		"replay": replay, "close": closeSpool, "serve": serve, "wait": waitHour,
 	}
 }
 
-// failed prints why the audit has no result.
+// failed prints why the audit has no result, and returns the exit code.
 func failed(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, terminal.Paragraph(err.Error())) // it may contain names that others chose at a destination
+	fmt.Fprintln(stderr, terminal.Paragraph(err.Error())) // it may contain names that other parties chose at a destination
 	if errors.Is(err, audit.ErrOptions) {
 		return exitUsage
 	}
@@ -189,7 +189,7 @@ func (f *flags) open(ctx context.Context) (done func(), err error) {
 	return done, err
 }
 
-// places opens the destinations that URLs name. Their drivers write to log.
+// places opens the destinations at the URLs. Their drivers log to log.
 func places(ctx context.Context, log *slog.Logger, urls ...string) (all []audit.Place, done func(), err error) {
 	var closers []io.Closer
 	done = func() {
@@ -211,7 +211,7 @@ func places(ctx context.Context, log *slog.Logger, urls ...string) (all []audit.
 	return all, done, nil
 }
 
-// moment reads a time, or a duration before now.
+// moment parses a time, or a duration before now.
 func moment(s string) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil {
 		return time.Now().Add(-d), nil
@@ -237,13 +237,13 @@ func names(path string) (list []string, err error) {
 		return nil, err
 	}
 	if len(list) == 0 {
-		// The program that makes the list has failed: an audit that expects nothing would pass.
+		// The program that makes the list must have failed: an audit that expects nothing would pass.
 		return nil, fmt.Errorf("%s names no spool and no instance", path)
 	}
 	return list, nil
 }
 
-// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -41,8 +41,8 @@ func directories(t *testing.T) (urls, dirs []string) {
 	return urls, dirs
 }
 
-// deliver brings segments of ten records each to the destinations, and closes the spool out if final is set. It returns
-// the spool's id.
+// deliver delivers segments of ten records each to the destinations, and makes the chains final if final is set. It returns the
+// spool's id.
 func deliver(t *testing.T, urls []string, segments int, final bool) (id string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -156,7 +156,7 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-// TestReplayNothing: an operator who replays every spool of a host need not leave out those that received nothing.
+// TestReplayNothing: an operator may replay all spools of a host, including those that received nothing.
 func TestReplayNothing(t *testing.T) {
 	urls, _ := directories(t)
 	id := deliver(t, urls, 0, true)
@@ -178,7 +178,7 @@ func TestOwed(t *testing.T) {
 	}
 }
 
-// TestClose: owed until it is closed, and then not complete either.
+// TestClose: a spool is owed until it is closed, and even then it is not complete.
 func TestClose(t *testing.T) {
 	urls, _ := directories(t)
 	id := deliver(t, urls, 2, false)
@@ -198,7 +198,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestServers audits a real S3 server and a real sshd. PENSTOCK_AUDIT_SEGMENTS sets how many segments, to see how fast.
+// TestServers audits a real S3 server and a real sshd. PENSTOCK_AUDIT_SEGMENTS sets the number of segments, to measure the
+// speed.
 func TestServers(t *testing.T) {
 	segments := 5
 	if s := os.Getenv("PENSTOCK_AUDIT_SEGMENTS"); s != "" {
@@ -210,7 +211,7 @@ func TestServers(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
 	urls := []string{sshd.URL("audit"), fmt.Sprintf("s3://%s/audit?endpoint=%s&region=us-east-1&path_style=true", testserver.Bucket, endpoint)}
 	deliver(t, urls, segments, true)
-	// Folders as the S3 console makes them.
+	// Folders like those that the S3 console makes.
 	client := s3.New(s3.Options{
 		BaseEndpoint: &endpoint, Region: "us-east-1", UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(access, secret, ""),
 	})
@@ -249,7 +250,7 @@ func TestUsage(t *testing.T) {
 		{"close", "-at", urls[0], "-class", "vpn", "-spool", id, "-reason", "gone", "-sign", "/nowhere"},
 		{"replay", "-from", urls[0], "-to", urls[1]},
 		{"replay", "-from", urls[0], "-to", "x", "-class", "vpn", "-spool", id},
-		{"-at", urls[0], "-at", urls[0]}, // one place for two
+		{"-at", urls[0], "-at", urls[0]}, // the same place for two destinations
 		{"-at", urls[0], "-class", "A"},
 		{"-at", urls[0], "-parallel", "-1"},
 	} {

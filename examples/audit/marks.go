@@ -12,17 +12,18 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
-// marks writes the markers of hours beside the audits, which wait for none of them. A marker that cannot be written stays due.
+// marks writes the markers of hours in parallel with the audits, which never wait for it. If a write fails, the marker stays
+// due.
 type marks struct {
 	s  *service
 	to ship.Destination
 
 	mu   sync.Mutex
 	due  map[string]mark // by class and hour
-	more chan struct{}   // there is something new
+	more chan struct{}   // signals that due has a new entry
 }
 
-// mark is an hour, and what its marker says of the audit that has found it complete.
+// mark is a complete hour, and the result of the audit that found it complete.
 type mark struct {
 	hour audit.HourReport
 	by   *audit.Result
@@ -32,11 +33,11 @@ func newMarks(s *service, to ship.Destination) *marks {
 	return &marks{s: s, to: to, due: map[string]mark{}, more: make(chan struct{}, 1)}
 }
 
-// note takes over what the last audit says of an hour.
+// note updates due after an audit with the verdict on one hour.
 func (m *marks) note(s *audit.Status, h audit.HourReport, was audit.Verdict) {
 	complete := h.Verdict == audit.Complete || h.Verdict == audit.Closed
 	if s.Audits-s.Failures <= 1 && was == "" && time.Since(h.Hour) > marked {
-		return // an auditor before this one has marked it, or nobody has asked
+		return // an earlier auditor has marked it, or markers were not requested then
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -45,14 +46,14 @@ func (m *marks) note(s *audit.Status, h audit.HourReport, was audit.Verdict) {
 		delete(m.due, id)
 		return
 	}
-	m.due[id] = mark{h, &audit.Result{Time: s.Result.Time, Places: s.Result.Places}} // without its findings: it may stay for long
+	m.due[id] = mark{h, &audit.Result{Time: s.Result.Time, Places: s.Result.Places}} // without its findings: it may be kept for long
 	select {
 	case m.more <- struct{}{}:
 	default:
 	}
 }
 
-// run writes what is due until ctx ends. After a failure it waits for again.
+// run writes the markers that are due until ctx ends. After a failure it waits for the duration again.
 func (m *marks) run(ctx context.Context, again time.Duration) {
 	for {
 		var retry <-chan time.Time
@@ -68,7 +69,7 @@ func (m *marks) run(ctx context.Context, again time.Duration) {
 				if errors.Is(err, audit.ErrMarkerTaken) {
 					continue
 				}
-				break // the next one would fail too
+				break // the next write would fail too
 			}
 			m.mu.Lock()
 			delete(m.due, id)
@@ -76,7 +77,7 @@ func (m *marks) run(ctx context.Context, again time.Duration) {
 		}
 		select {
 		case <-m.more:
-			if retry != nil { // no sooner
+			if retry != nil { // do not retry before that time
 				select {
 				case <-retry:
 				case <-ctx.Done():
@@ -91,7 +92,7 @@ func (m *marks) run(ctx context.Context, again time.Duration) {
 	}
 }
 
-// ids returns what is due, in order.
+// ids returns the keys of due, sorted.
 func (m *marks) ids() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

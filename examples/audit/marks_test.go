@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestMarks: a marker is written as soon as its destination takes it, unless the hour is not complete any more by then; old hours are
-// left to earlier auditors.
+// TestMarks: a marker is written as soon as its destination accepts it, unless the hour is no longer complete by then; old
+// hours are left to earlier auditors.
 func TestMarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := shiptest.Memory()

@@ -13,17 +13,17 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
-// exposition is metrics in Prometheus' text format. The audit has so few that a library for them would be most of the program.
+// exposition is metrics in Prometheus' text format. The audit has so few that a client library would be most of the program.
 type exposition struct{ bytes.Buffer }
 
-// family begins a metric.
+// family writes the header of a metric.
 func (x *exposition) family(name, kind, help string) {
 	fmt.Fprintf(x, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
 var labelEscapes = strings.NewReplacer("\\", `\\`, "\n", `\n`, `"`, `\"`)
 
-// sample writes one value. Labels are names and values in turn.
+// sample writes one value. Labels are alternating names and values.
 func (x *exposition) sample(name string, value float64, labels ...string) {
 	x.WriteString(name)
 	for i := 0; i < len(labels); i += 2 {
@@ -47,7 +47,7 @@ func (x *exposition) gauge(name, help string, value float64) {
 
 var verdicts = []audit.Verdict{audit.Complete, audit.Closed, audit.Owed, audit.Damaged}
 
-// metrics writes what is known at a time. s is nil before the end of the first audit.
+// metrics writes all metrics as of now. s is nil until the first audit has ended.
 func (x *exposition) metrics(s *audit.Status, now time.Time) {
 	x.family("penstock_audit_build_info", "gauge", "The version of the auditor; always 1.")
 	x.sample("penstock_audit_build_info", 1, "version", version())
@@ -75,7 +75,7 @@ func unix(t time.Time) float64 {
 	return float64(t.UnixMilli()) / 1000
 }
 
-// places writes what became of each destination.
+// places writes the state of each destination.
 func (x *exposition) places(s *audit.Status) {
 	x.family("penstock_audit_last_success_timestamp_seconds", "gauge", "When the last audit began in which the destination answered every request, 0 for never.")
 	for _, p := range s.Places {
@@ -95,7 +95,7 @@ func (x *exposition) places(s *audit.Status) {
 	}
 }
 
-// hours writes how many hours have which verdict, and since when the oldest of them that has ended is not complete.
+// hours writes the number of hours by verdict, and the age of the oldest ended hour that is not complete.
 func (x *exposition) hours(hours []audit.HourReport, now time.Time) {
 	type key struct {
 		class   string
@@ -124,7 +124,7 @@ func (x *exposition) hours(hours []audit.HourReport, now time.Time) {
 	}
 }
 
-// findings writes how much was found, and who is overdue.
+// findings writes the number of findings, and which expected spools or instances are overdue.
 func (x *exposition) findings(s *audit.Status) {
 	type key struct{ code, class, place, verdict string }
 	count := map[key]int{}
@@ -153,10 +153,10 @@ func (x *exposition) findings(s *audit.Status) {
 	x.gauge("penstock_audit_manifests", "Manifests, at all destinations.", float64(s.Result.Manifests))
 }
 
-// serveMetrics serves them.
+// serveMetrics serves the metrics.
 func serveMetrics(w http.ResponseWriter, s *audit.Status) {
 	var x exposition
 	x.metrics(s, time.Now())
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = w.Write(x.Bytes()) // the client may have gone
+	_, _ = w.Write(x.Bytes()) // the client may have closed the connection
 }

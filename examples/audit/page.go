@@ -25,7 +25,7 @@ var (
 	scriptJS string
 )
 
-// security lets the page load nothing but what is in it, and ask for itself. No other page may frame it.
+// security lets the page load only its own contents, and fetch only from its own server. No other page may frame it.
 var security = "default-src 'none'; script-src '" + hashOf(scriptJS) + "'; style-src '" + hashOf(styleCSS) + "'; img-src data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -34,7 +34,7 @@ func hashOf(s string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// secure sets the header of an answer.
+// secure sets the headers of an answer.
 func secure(w http.ResponseWriter, contentType string) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
@@ -48,7 +48,7 @@ func secure(w http.ResponseWriter, contentType string) {
 // maxRows bounds the findings and the overdue senders on the page. The JSON has all.
 const maxRows = 100
 
-// page is what the template shows.
+// page is the data of the template.
 type page struct {
 	Status      *audit.Status
 	Now         time.Time
@@ -66,7 +66,7 @@ type page struct {
 	Script      template.JS
 }
 
-// attention is what somebody has to look at.
+// attention is a problem that somebody must look at.
 type attention struct{ Level, What, Cure string }
 
 // classHours is the calendar of a class.
@@ -86,18 +86,18 @@ type day struct {
 	Hours [24]cell
 }
 
-// cell is an hour of a calendar, one without a verdict if nothing is known of it.
+// cell is an hour of a calendar; an hour without data has no verdict.
 type cell struct{ audit.HourReport }
 
-// Open reports whether there is something to be read about the hour.
+// Open reports whether the hour has details to read.
 func (c cell) Open() bool { return c.Verdict == audit.Owed || c.Verdict == audit.Damaged }
 
-// Title is the hour in words.
+// Title describes the hour in words.
 func (c cell) Title() string {
 	return fmt.Sprintf("%s: %s, %d objects, %d records", c.Hour.Format("2006-01-02 15:00"), c.Verdict, c.Objects, c.Records)
 }
 
-// selected is the day or the hour that the reader has asked for.
+// selected is the day or the hour that the user has selected.
 type selected struct {
 	Class, Title string
 	Hours        []audit.HourReport
@@ -126,7 +126,7 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// servePage serves the page. s is nil before the end of the first audit.
+// servePage serves the page. s is nil until the first audit has ended.
 func servePage(w http.ResponseWriter, r *http.Request, s *audit.Status, log *slog.Logger) {
 	q := r.URL.Query()
 	var b bytes.Buffer
@@ -136,7 +136,7 @@ func servePage(w http.ResponseWriter, r *http.Request, s *audit.Status, log *slo
 		return
 	}
 	secure(w, "text/html; charset=utf-8")
-	_, _ = w.Write(b.Bytes()) // the client may have gone
+	_, _ = w.Write(b.Bytes()) // the client may have closed the connection
 }
 
 func newPage(s *audit.Status, class, day, hour string, now time.Time) *page {
@@ -159,7 +159,7 @@ func newPage(s *audit.Status, class, day, hour string, now time.Time) *page {
 	return p
 }
 
-// attend collects what somebody has to look at.
+// attend collects the problems that somebody must look at.
 func (p *page) attend() {
 	s := p.Status
 	if s.Err != "" {
@@ -190,16 +190,16 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// some returns the first findings, and how many there are beside them.
+// some returns the first findings, and how many more there are.
 func some(all []audit.Finding, omitted int) (list []audit.Finding, more uint64) {
 	list = all[:min(len(all), maxRows)]
 	return list, uint64(len(all) - len(list) + omitted)
 }
 
-// maxDays bounds a calendar: a folder of the wrong year would make it endless.
+// maxDays bounds a calendar: a folder with a wrong year would make it endless.
 const maxDays = 62
 
-// calendars cuts hours, which are sorted by class and time, into calendars.
+// calendars splits hours, which are sorted by class and time, into one calendar for each class.
 func calendars(hours []audit.HourReport) (all []classHours) {
 	counts := map[audit.Verdict]uint64{}
 	for i, h := range hours {

@@ -21,17 +21,17 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
-// The bounds of the page, which anyone can use who reaches the port.
+// The limits of the page, which anyone who can reach the port can use.
 const (
 	serveConns  = 64
 	serveHeader = 16 << 10 // bytes
 	serveTime   = 10 * time.Second
 )
 
-// marked is for how many hours back an auditor that begins writes markers of hours that are complete already.
+// marked is how far back an auditor that has just started writes markers of hours that were already complete.
 const marked = 48 * time.Hour
 
-// service is what serve and wait have in common.
+// service holds what serve and wait have in common.
 type service struct {
 	audit.WatchOptions
 	config, expect, http string
@@ -43,7 +43,7 @@ type service struct {
 	log    *slog.Logger
 }
 
-// flagSet returns a service with its defaults, and the flags that serve and wait have in common.
+// flagSet returns the flags that serve and wait have in common, and sets their defaults in s.
 func (s *service) flagSet(name string) *cli.Set {
 	f := cli.NewSet(name)
 	s.logLevel, s.logFormat = "info", "text"
@@ -165,7 +165,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if w, err = audit.NewWatcher(&s.WatchOptions); err != nil {
 		return refused(stderr, err)
 	}
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log that nobody reads any more must not end it
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log that nobody reads any more must not end the process
 	l, err := net.Listen("tcp", s.http)
 	if err == nil && l.Addr() == nil {
 		err = errors.New("the system does not tell the address of the socket (getsockname(2) is refused): allow it")
@@ -180,13 +180,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// refused prints why a command does not begin.
+// refused prints why a command does not start.
 func refused(stderr io.Writer, err error) int {
 	fmt.Fprintln(stderr, "audit:", terminal.Paragraph(err.Error()))
 	return exitUsage
 }
 
-// run watches, serves, and writes markers unless m is nil, until ctx ends or the server fails.
+// run watches and serves until ctx ends or the server fails. It writes markers unless m is nil.
 func (s *service) run(ctx context.Context, w *audit.Watcher, l net.Listener, m *marks) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -207,7 +207,7 @@ func (s *service) run(ctx context.Context, w *audit.Watcher, l net.Listener, m *
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), serveTime)
 	defer stop()
 	if server.Shutdown(end) != nil {
-		_ = server.Close() // whoever still reads has had his time
+		_ = server.Close() // clients that are still reading have had their time
 	}
 	wg.Wait()
 	return errors.Join(err, failed)
@@ -218,12 +218,12 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 		Handler: h, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ReadTimeout: serveTime / 2, WriteTimeout: serveTime, MaxHeaderBytes: serveHeader,
 	}
-	s.SetKeepAlivesEnabled(false) // a connection that is kept would keep its slot
+	s.SetKeepAlivesEnabled(false) // a connection kept alive would occupy its slot
 	return s
 }
 
-// limited is a listener that accepts no more connections than it has slots: others wait in the kernel until one is closed, which takes
-// as long as a request may at most: each connection is for one.
+// limited is a listener that accepts no more connections than it has slots. Further connections wait in the kernel until one is
+// closed. Each connection serves one request, so the wait is at most as long as a request may take.
 type limited struct {
 	net.Listener
 	slots chan struct{}
@@ -250,7 +250,7 @@ func (c *slotted) Close() error {
 	return c.Conn.Close()
 }
 
-// handler serves the page and the numbers. It only reads.
+// handler serves the page, the JSON and the metrics. It only reads.
 func (s *service) handler(w *audit.Watcher) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(rw http.ResponseWriter, r *http.Request) { servePage(rw, r, w.Status(), s.log) })
@@ -261,7 +261,7 @@ func (s *service) handler(w *audit.Watcher) http.Handler {
 		if st == nil {
 			st = new(audit.Status)
 		}
-		_ = json.NewEncoder(rw).Encode(st) // the client may have gone
+		_ = json.NewEncoder(rw).Encode(st) // the client may have closed the connection
 	})
 	mux.HandleFunc("GET /livez", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, _ *http.Request) {

@@ -21,7 +21,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// lines collects what a command logs.
+// lines collects the log of a command.
 type lines struct {
 	out chan string
 }
@@ -41,7 +41,7 @@ type served struct {
 	stop func() int
 }
 
-// start runs audit serve on a port of its own until the test ends.
+// start runs audit serve on a free port until the test ends.
 func start(t *testing.T, args ...string) *served {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -149,7 +149,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestOneRequestEach: a client cannot keep a slot by asking now and then.
+// TestOneRequestEach: a client cannot keep a slot by sending a request now and then.
 func TestOneRequestEach(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -180,7 +180,7 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// TestDriversLog: what a driver says goes to the log that the flags describe.
+// TestDriversLog: log lines of a driver are written to the log that the flags describe.
 func TestDriversLog(t *testing.T) {
 	dir := t.TempDir()
 	manifests := filepath.Join(dir, "_manifest")
@@ -191,7 +191,7 @@ func TestDriversLog(t *testing.T) {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
 		}
-		t.Skip(err) // Windows demands a privilege
+		t.Skip(err) // Windows requires a privilege
 	}
 	s := start(t, "-at=file://"+filepath.ToSlash(dir), "-log-format=json")
 	if line := s.wait("passed over in lists"); !strings.HasPrefix(line, "{") {
@@ -200,7 +200,7 @@ func TestDriversLog(t *testing.T) {
 	s.stop()
 }
 
-// firstObject is the path of an object with records.
+// firstObject returns the path of an object with records.
 func firstObject(t *testing.T, dir string) (path string) {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join(dir, "class=*/*/*/*"))
@@ -214,7 +214,7 @@ func firstObject(t *testing.T, dir string) (path string) {
 	return path
 }
 
-// TestMetrics: what promtool says of the metrics, with names that need to be escaped.
+// TestMetrics: promtool accepts the metrics, with names that need to be escaped.
 func TestMetrics(t *testing.T) {
 	now := time.Now().UTC()
 	s := &audit.Status{
@@ -260,7 +260,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestWait: a job waits for an hour, and is told by the exit code how that ended.
+// TestWait: a job waits for an hour, and the exit code says how the wait ended.
 func TestWait(t *testing.T) {
 	urls, dirs := directories(t)
 	deliver(t, urls, 2, true)
@@ -272,7 +272,7 @@ func TestWait(t *testing.T) {
 		code := run(t.Context(), args, &out, &log)
 		return code, out.String() + log.String()
 	}
-	// inVain waits for an hour that does not come to be complete, longer if not even one audit was done in time.
+	// inVain waits for an hour that does not become complete. It waits longer if no audit was finished in time.
 	inVain := func(hour time.Time, args ...string) (code int, out string) {
 		for timeout := 2 * time.Second; timeout <= 64*time.Second; timeout *= 2 {
 			if code, out = wait(hour, append(args, "-timeout="+timeout.String())...); code != exitFailed {
@@ -281,8 +281,8 @@ func TestWait(t *testing.T) {
 		}
 		return code, out
 	}
-	// An hour is not over before its end, whatever the chains promise, and the next one begins too late to end meanwhile. The last one is
-	// over.
+	// An hour is not complete before it ends, whatever the chains promise, and the next hour begins too late to end during the
+	// test. The last hour has ended.
 	if code, out := inVain(now.Add(time.Hour)); code != exitOwed || !strings.Contains(out, "hour-open") || !strings.Contains(out, "not complete in time") {
 		t.Errorf("%d %s", code, out)
 	}
@@ -296,7 +296,7 @@ func TestWait(t *testing.T) {
 	if err != nil || json.Unmarshal(b, &m) != nil || m.Verdict != audit.Complete {
 		t.Errorf("%s, %v", b, err)
 	}
-	// No chain of the class at all is no proof of anything.
+	// A class without any chain is not complete.
 	if code, out := inVain(now.Add(-time.Hour), "-class=web"); code != exitOwed {
 		t.Errorf("%d %s", code, out)
 	}
@@ -320,7 +320,7 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// TestServeMarks: the markers of hours are written by serve, for the hours of the last two days when it begins.
+// TestServeMarks: serve writes the markers of hours that were complete when it started, for the last two days.
 func TestServeMarks(t *testing.T) {
 	urls, _ := directories(t)
 	begin := object.HourOf(time.Now())
@@ -329,13 +329,13 @@ func TestServeMarks(t *testing.T) {
 	s := start(t, "-at="+urls[0], "-at="+urls[1], "-mark=file://"+filepath.ToSlash(marks))
 	s.status(func(st *audit.Status) bool { return st.Audits > 1 })
 	s.stop()
-	// The spool has nothing but this hour. If that has ended meanwhile, it may be marked.
+	// The spool has records of this hour only. If the hour has ended meanwhile, it may be marked.
 	if all, _ := filepath.Glob(filepath.Join(marks, "_complete/*/*/*")); len(all) != 0 && object.HourOf(time.Now()) == begin {
 		t.Errorf("%q", all)
 	}
 }
 
-// TestServeRefuses: what is wrong with the flags is said at once.
+// TestServeRefuses: mistakes in the flags are reported at once.
 func TestServeRefuses(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

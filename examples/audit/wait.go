@@ -13,11 +13,11 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
-// waitFor is what audit wait waits for.
+// waitFor holds the settings and the state of audit wait.
 type waitFor struct {
 	service
 	timeout  time.Duration
-	unmarked error // the hour is complete, and its marker could not be written
+	unmarked error // the error if the hour is complete but its marker could not be written
 }
 
 // waitFlags are the flags of wait.
@@ -65,8 +65,8 @@ func waitHour(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 
 var errTimeout = errors.New("the hour was not complete in time")
 
-// wait audits until the hour is complete or damaged, or ctx ends. A destination that cannot be asked is asked again, and so is one that
-// does not take the marker.
+// wait audits until the hour is complete or damaged, or ctx ends. It retries a destination that does not answer, and a marker
+// that could not be written.
 func (s *waitFor) wait(ctx context.Context, w *audit.Watcher, stdout, stderr io.Writer) int {
 	interval := s.Interval
 	if interval <= 0 {
@@ -93,7 +93,7 @@ func (s *waitFor) wait(ctx context.Context, w *audit.Watcher, stdout, stderr io.
 		case <-ctx.Done():
 		}
 		if last != nil {
-			_ = last.WriteText(stderr) // what it waited for
+			_ = last.WriteText(stderr) // why the hour is not complete
 		}
 		fmt.Fprintf(stderr, "audit: hour %s of class %s: %v\n", s.Hour.Format("2006-01-02T15"), s.Class, context.Cause(ctx))
 		if errors.Is(context.Cause(ctx), errTimeout) && last != nil && s.unmarked == nil {
@@ -103,7 +103,7 @@ func (s *waitFor) wait(ctx context.Context, w *audit.Watcher, stdout, stderr io.
 	}
 }
 
-// judge ends the waiting if the hour is complete, closed or damaged.
+// judge reports that the wait is over if the hour is complete, closed or damaged.
 func (s *waitFor) judge(ctx context.Context, r *audit.Result, stdout, stderr io.Writer) (code int, over bool) {
 	s.unmarked = nil
 	if r.Verdict == audit.Owed || len(r.Hours) != 1 {
@@ -111,12 +111,12 @@ func (s *waitFor) judge(ctx context.Context, r *audit.Result, stdout, stderr io.
 	}
 	h := r.Hours[0]
 	if r.Verdict == audit.Damaged {
-		_ = r.WriteText(stderr) // the exit code says it, too
+		_ = r.WriteText(stderr) // the exit code reports the damage, too
 		return exitDamaged, true
 	}
 	if s.marker != nil {
 		if s.unmarked = s.writeMarker(ctx, s.marker, r, h); s.unmarked != nil {
-			return exitFailed, ship.IsPermanent(s.unmarked) || errors.Is(s.unmarked, audit.ErrMarkerTaken) // otherwise it tries again
+			return exitFailed, ship.IsPermanent(s.unmarked) || errors.Is(s.unmarked, audit.ErrMarkerTaken) // otherwise it is retried
 		}
 	}
 	fmt.Fprintf(stdout, "hour %s of class %s is %s: %d objects, %d records\n", h.Hour.Format("2006-01-02T15"), h.Class, h.Verdict, h.Objects, h.Records)

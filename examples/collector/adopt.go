@@ -19,9 +19,9 @@ import (
 const (
 	// adoptEvery is how often the directories of -adopt are searched.
 	adoptEvery = 10 * time.Second
-	// adoptDepth is how far below them a spool may be: a mount, the collector's -spool in it, a class in that.
+	// adoptDepth is how many levels below them a spool may be: a mount, the collector's -spool in it, a class in that.
 	adoptDepth = 3
-	// adoptFirst and adoptLast are the waits between two attempts at one spool.
+	// adoptFirst and adoptLast are the first and the longest wait between two attempts to adopt a spool.
 	adoptFirst, adoptLast = 5 * time.Second, 10 * time.Minute
 	// adoptWork is the directory below -spool in which adoptions keep their files. No class has such a name.
 	adoptWork = "adopt-work"
@@ -29,7 +29,7 @@ const (
 	adoptAtOnce = 2
 )
 
-// adoptions delivers the spools that other processes left behind, beside the normal service.
+// adoptions delivers the spools that other processes left behind, in parallel with normal service.
 type adoptions struct {
 	c    *config
 	log  *slog.Logger
@@ -37,16 +37,16 @@ type adoptions struct {
 	end  context.CancelFunc
 	wg   sync.WaitGroup
 	slot chan struct{}
-	// inspecting is held while a spool is inspected: that reads files, and many spools may be found at once.
+	// inspecting is held while a spool is inspected: an inspection reads files, and many spools may be found at once.
 	inspecting sync.Mutex
-	// rush is closed when a drain waits for adoptions: further attempts then follow soon.
+	// rush is closed when a drain waits for adoptions: from then on, attempts follow soon after each other.
 	rush     chan struct{}
 	rushOnce sync.Once
 
 	mu      sync.Mutex
 	seen    map[string]*orphan
-	roots   map[string]unread // directories of -adopt that cannot be searched, and spools in them that cannot be looked at
-	looked  bool              // all of them have been searched once
+	roots   map[string]unread // directories of -adopt that cannot be searched, and spools in them that cannot be inspected
+	looked  bool              // all directories of -adopt have been searched once
 	changed chan struct{}     // closed at the next change of these fields
 }
 
@@ -78,16 +78,16 @@ func (a *adoptions) start() {
 			case <-tick.C:
 			case <-a.ctx.Done():
 				return
-			case <-a.rush: // an instance that ends adopts nothing more
+			case <-a.rush: // an instance that is ending adopts no further spools
 				return
 			}
 		}
 	})
 }
 
-// Stop implements drain.Adoptions: it ends the adoptions in progress. They continue at the next start, here or on another host.
+// Stop implements drain.Adoptions: it ends the adoptions in progress. They continue at the next start, on this or another host.
 func (a *adoptions) Stop(ctx context.Context) error {
-	a.mu.Lock() // so that start begins nothing after it
+	a.mu.Lock() // so that start begins nothing after this
 	a.end()
 	a.mu.Unlock()
 	done := make(chan struct{})
@@ -112,7 +112,7 @@ func (a *adoptions) look() {
 			switch at, err := identity(dir); {
 			case err == nil:
 				found[dir] = at
-			case !errors.Is(err, fs.ErrNotExist): // it was not unmounted meanwhile
+			case !errors.Is(err, fs.ErrNotExist): // if it does not exist, it has been unmounted meanwhile
 				roots[dir] = unread{err.Error(), false}
 			}
 		}
@@ -165,18 +165,18 @@ func (a *adoptions) notify() {
 	a.changed = make(chan struct{})
 }
 
-// sight is what distinguishes a spool from another one that is mounted in its place later, and from itself after its owner has used
-// it again.
+// sight identifies a spool in a directory. It differs if another spool is mounted there later, or if the owner has used the
+// spool again.
 type sight struct {
-	// file is the one that names the spool, which only its owner writes. Device and inode alone do not suffice: volumes are created
-	// alike, and come and go under the same number.
+	// file is the file that names the spool; only the owner writes it. Device and inode alone do not suffice: volumes created
+	// alike are mounted and unmounted under the same device number.
 	file fs.FileInfo
-	// used is when a process has last opened or closed the spool as its owner, which writes the lock file: zero if that is gone. An
-	// adopter does not change it, also if it makes the mark of the adoption, or fails to because the volume is full.
+	// used is when a process last opened or closed the spool as its owner, i.e. the time of the lock file; zero if there is
+	// none. An adopter does not change it, whether it writes the mark of the adoption or fails to because the volume is full.
 	used time.Time
 }
 
-// identity looks at the spool in dir.
+// identity returns the sight of the spool in dir.
 func identity(dir string) (at sight, err error) {
 	at.file, err = os.Stat(filepath.Join(dir, "spool.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -194,16 +194,16 @@ func identity(dir string) (at sight, err error) {
 	return at, nil
 }
 
-// isAt reports whether an orphan is what was found in its directory now. What has been delivered must not have been used since. For one
-// that is not delivered yet, that makes no difference, and its owner may be at work. adoptions.mu is held.
+// isAt reports whether the spool now found in its directory is the orphan. A delivered orphan must not have been used since.
+// One that is not delivered yet may have been: its owner may be running. adoptions.mu is held.
 func (o *orphan) isAt(now sight) bool {
 	return now.file != nil && os.SameFile(now.file, o.at.file) && now.file.ModTime().Equal(o.at.file.ModTime()) &&
 		(o.State != "delivered" || now.used.Equal(o.at.used))
 }
 
-// spoolsBelow lists the directories that hold a spool: dir itself, or those up to depth levels below it, except own, and except what
-// another collector has made of a volume that it was adopting: that has the names of a spool, and only a part of its files. The error
-// names the directories that could not be read and may hold a spool.
+// spoolsBelow lists the directories that hold a spool: dir itself, or directories up to depth levels below it. It leaves out
+// own, and the partial copy that another collector keeps of a volume that it is adopting: the copy looks like a spool, but has
+// only a part of its files. The error names the directories that could not be read and may hold a spool.
 func spoolsBelow(dir, own string, depth int) (found []string, err error) {
 	if same(dir, own) {
 		return nil, nil
@@ -223,7 +223,7 @@ func spoolsBelow(dir, own string, depth int) (found []string, err error) {
 		if e.IsDir() && depth > 0 && !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found" && e.Name() != adoptWork {
 			below, err := spoolsBelow(filepath.Join(dir, e.Name()), own, depth-1)
 			found = append(found, below...)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was not unmounted meanwhile
+			if err != nil && !errors.Is(err, fs.ErrNotExist) { // if it does not exist, it has been unmounted meanwhile
 				errs = append(errs, err)
 			}
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestAdoptFullVolume: the volume of a spool is full, so the mark of the adoption cannot be made; the attempt leaves and removes a
-// temporary file. That is no use of the spool: it is adopted once.
+// TestAdoptFullVolume: the volume of a spool is full, so the mark of the adoption cannot be written; the attempt creates and
+// removes a temporary file. That does not count as a use of the spool: it is adopted once.
 func TestAdoptFullVolume(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()

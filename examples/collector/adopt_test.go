@@ -15,8 +15,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestNextVolume: a volume that is mounted where another one was adopted before is adopted too, even if its directory has
-// the device and inode of the other's: nobody may take it for delivered.
+// TestNextVolume: a volume that is mounted where another one was adopted before is adopted too, even if its directory has the
+// other's device and inode: it must not count as delivered.
 func TestNextVolume(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()
@@ -43,7 +43,7 @@ func TestNextVolume(t *testing.T) {
 		if err = errors.Join(err, s.Close()); err != nil {
 			t.Fatal(err)
 		}
-		// All but the directory "seg" itself, as if it were the same on both volumes.
+		// All but the directory "seg" itself, as if both volumes had the same one.
 		for _, pattern := range []string{"seg/*", "*"} {
 			old, _ := filepath.Glob(filepath.Join(mount, pattern))
 			for _, path := range old {
@@ -74,8 +74,7 @@ func TestNextVolume(t *testing.T) {
 	}
 }
 
-// TestAdoptionSaysWhatIsLeft: records that are damaged keep an adoption from ending as undelivered ones do, and its state
-// names them.
+// TestAdoptionSaysWhatIsLeft: damaged records keep an adoption from ending, like undelivered ones, and its state names them.
 func TestAdoptionSaysWhatIsLeft(t *testing.T) {
 	damage := spool.Damage{Segment: 7, Ranges: []segment.Range{{First: 3, Last: 5}}, Records: 3, Why: "damaged in the sealed segment"}
 	given := damage
@@ -90,8 +89,8 @@ func TestAdoptionSaysWhatIsLeft(t *testing.T) {
 	}
 }
 
-// TestAdoptMissingDirectory: a directory of -adopt that is not there is warned of, once, and told when it is there. It may
-// be mistyped, or not mounted.
+// TestAdoptMissingDirectory: if a directory of -adopt does not exist, that is logged as a warning once, and again once it
+// exists. The name may be mistyped, or the volume not mounted.
 func TestAdoptMissingDirectory(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()
@@ -107,7 +106,7 @@ func TestAdoptMissingDirectory(t *testing.T) {
 	if n := strings.Count(out.String(), "level=WARN"); n != 1 || !strings.Contains(out.String(), root) {
 		t.Errorf("%d warnings: %s", n, &out)
 	}
-	if owed := a.Pending(); len(owed) != 0 { // its volume is elsewhere
+	if owed := a.Pending(); len(owed) != 0 { // its volume is not attached here
 		t.Errorf("%+v", owed)
 	}
 	out.Reset()
@@ -118,7 +117,7 @@ func TestAdoptMissingDirectory(t *testing.T) {
 	if strings.Count(out.String(), "level=INFO") != 1 || strings.Contains(out.String(), "WARN") {
 		t.Errorf("once it is there: %s", &out)
 	}
-	// One that is there and cannot be read may hold anything.
+	// A directory that exists but cannot be read may hold anything.
 	if err := errors.Join(os.Remove(root), os.WriteFile(root, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +127,8 @@ func TestAdoptMissingDirectory(t *testing.T) {
 	}
 }
 
-// TestAdoptUnreadableSpool: a spool that is there and cannot be looked at may hold anything: a drain waits for it, whether it was
-// seen before or not.
+// TestAdoptUnreadableSpool: a spool that exists but cannot be inspected may hold anything: a drain waits for it, whether it was
+// found before or not.
 func TestAdoptUnreadableSpool(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()
@@ -181,8 +180,8 @@ func TestAdoptUnreadableSpool(t *testing.T) {
 	}
 }
 
-// TestNoWorkOfOthers: on the volume of a collector that has died during an adoption, its directory of work looks like a spool. It is none:
-// the volume that it was made from has everything.
+// TestNoWorkOfOthers: if a collector died during an adoption, the work directory on its own volume looks like a spool. It is
+// not adopted: everything in it is also on the volume from which it was made.
 func TestNoWorkOfOthers(t *testing.T) {
 	dir, work := t.TempDir(), t.TempDir()
 	s, err := spool.Open(filepath.Join(dir, "vpn"), &spool.Options{Class: "vpn", Destinations: []string{"a"}, MaxBytes: 1 << 30})

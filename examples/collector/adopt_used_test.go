@@ -16,8 +16,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestUsedAgain: a spool that was delivered and could not be marked, as on a volume that is mounted read-only, is used by its owner
-// again, who need not write the file that names it. It is adopted once more.
+// TestUsedAgain: a delivered spool could not be marked as adopted, as on a read-only mount, and then its owner uses it again,
+// possibly without writing the file that names the spool. It is adopted once more.
 func TestUsedAgain(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()

@@ -12,15 +12,16 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// attaches are the Holds of a successor on their way into their spools: a class waits until its spool is open (see settle), and then
-// for room in it.
+// attaches moves the records that a successor's Holds have collected into the spools: a class waits until its spool is open
+// (see settle), and then for room in it.
 //
-// The end of the process ends the wait for room: Attach puts the remaining records into the spool beyond its quota, because they
-// exist nowhere else. It ends the wait for a spool only when there is no time left, since the predecessor may be closing it.
+// When the process begins to end, classes no longer wait for room: Attach puts the remaining records into the spool beyond its
+// quota, because they exist nowhere else. They wait for a spool to open until almost no time is left, since the predecessor may
+// still be closing it.
 type attaches struct {
-	ending context.Context // over when the process begins to end
+	ending context.Context // done when the process begins to end
 	end    context.CancelFunc
-	last   context.Context // over when a spool is not waited for any more
+	last   context.Context // done when classes must stop waiting for their spools
 	lose   context.CancelFunc
 
 	busy sync.WaitGroup // each class until it is attached, or has lost what it held
@@ -33,9 +34,9 @@ func newAttaches(ctx context.Context) *attaches {
 	return a
 }
 
-// stop ends the wait for room, and returns when every Hold has passed on its records. It runs before the listeners close: they
-// give their last batch to the Hold, which accepts nothing while it is being attached. In the last fifth of its time, the classes
-// without a spool count as lost what they hold.
+// stop ends the wait for room, and returns when every Hold has passed on its records. It runs before the listeners close,
+// because they put their last batch into the Hold, which accepts nothing while it is being attached. In the last fifth of the
+// time that ctx leaves, the classes without a spool count their Hold's records as lost.
 func (a *attaches) stop(ctx context.Context) error {
 	a.end()
 	defer a.lose()
@@ -52,7 +53,7 @@ func (a *attaches) stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	a.lose() // also after a second signal, which leaves no fifth: the report must not come before the count
+	a.lose() // also after a second signal, which may come before the last fifth: the report must include the losses
 	select {
 	case <-done:
 	case <-time.After(50 * time.Millisecond):
@@ -63,8 +64,9 @@ func (a *attaches) stop(ctx context.Context) error {
 // lastRoom is how long a Hold waits for room once the process is ending: the listeners of all classes wait with it.
 const lastRoom = 10 * time.Second
 
-// attach hands the open spool to d, and the records of the Hold to the spool. It calls opened before it waits for room, because the
-// service must meanwhile react to signals. With an error d has not accepted the class, and attach may be called again.
+// attach hands the class with its open spool to d, and the Hold's records to the spool. It calls opened before it waits for
+// room, because the service must react to signals during that wait. If it returns an error, d has not accepted the class, and
+// attach may be called again.
 func (cl *class) attach(d *drain.Drainer, opened func()) error {
 	err := cl.add(d)
 	ending := errors.Is(err, drain.ErrEnding)
@@ -92,8 +94,8 @@ func (cl *class) attach(d *drain.Drainer, opened func()) error {
 	return nil
 }
 
-// losing counts records as lost in the ledger of a spool that cannot take them. It refuses to append, so that no sender is told that a
-// record was kept.
+// losing counts records as lost in the ledger of a spool that cannot take them. It refuses to append, so that no sender is told
+// that a record was kept.
 type losing struct{ ingest.Sink }
 
 func (l losing) Append(context.Context, []segment.Record) (last uint64, err error) {
@@ -111,8 +113,8 @@ func (l losing) Offer(_ context.Context, batch []segment.Record) (last uint64, e
 	return 0, nil
 }
 
-// shutdown puts what the listeners have in hand and in their sockets into the open spool, until ctx ends. No Drainer does it for a class
-// that none has accepted. No shipper makes room, so a full spool takes it over its quota.
+// shutdown moves everything that the listeners have in memory and in their sockets into the open spool, until ctx ends. It is
+// for a class that no Drainer has accepted. No shipper makes room, so a full spool accepts the records beyond its quota.
 func (cl *class) shutdown(ctx context.Context) error {
 	errs := make([]error, len(cl.listeners))
 	var wg sync.WaitGroup
@@ -133,8 +135,8 @@ func (cl *class) shutdown(ctx context.Context) error {
 	}
 }
 
-// loseHeld ends a class whose spool could not be opened: what it holds, and what its listeners have in hand, is lost, and the
-// report says so.
+// loseHeld ends a class whose spool could not be opened. The records in its Hold and in its listeners are lost, and counted as
+// lost in the report.
 func (cl *class) loseHeld(d *drain.Drainer, cause error) {
 	sink := d.LostSink(cl.name)
 	err := cl.hold.Attach(context.Background(), sink)

@@ -58,7 +58,7 @@ func full(t *testing.T) (*class, *drain.Drainer) {
 	return cl, d
 }
 
-// TestEndWhileAttaching: a successor whose spool is full hears of its end, and keeps what it has in memory.
+// TestEndWhileAttaching: a successor whose spool is full is told to end, and puts the records in memory into the spool.
 func TestEndWhileAttaching(t *testing.T) {
 	nowhere(t)
 	cl, d := full(t)
@@ -94,7 +94,8 @@ func TestEndWhileAttaching(t *testing.T) {
 	}
 }
 
-// closeLater is a listener that is closed only after the test has sent more to it: Close counts as lost what Shutdown has not read.
+// closeLater is a listener that is closed only after the test has sent more data to it: Close counts data that Shutdown has not
+// read as lost.
 type closeLater struct {
 	ingest.Listener
 	send func()
@@ -110,8 +111,8 @@ func (l *closeLater) Close() error {
 	return l.Listener.Close()
 }
 
-// TestEndBeforeAttached: what is in the sockets of a successor that ends before its class is attached is put into the spool, also if
-// that is full.
+// TestEndBeforeAttached: if a successor ends before its class is attached, the data in its sockets is put into the spool, even
+// if the spool is full.
 func TestEndBeforeAttached(t *testing.T) {
 	nowhere(t)
 	cl, d := full(t)

@@ -35,13 +35,13 @@ const exitUnusable = 3
 // checkExits are the exit codes of check.
 var checkExits = []string{"0  everything can be used", "2  the settings have mistakes", "3  a destination cannot be used; the service would start, and keep the records for it"}
 
-// checkOptions are the flags of check beside those of the service.
+// checkOptions are the flags of check, in addition to those of the service.
 type checkOptions struct {
 	offline bool
 	timeout time.Duration
 }
 
-// define defines them.
+// define defines the flags.
 func (o *checkOptions) define(f *flag.FlagSet) {
 	f.BoolVar(&o.offline, "offline", false, "do not try the destinations")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "wait for each destination this `TIME`")
@@ -125,7 +125,7 @@ func (t *findings) print() {
 	_ = w.Flush() // stdout may be closed
 }
 
-// settings adds what was read, and from where.
+// settings adds which settings were read, and from where.
 func (t *findings) settings(c *config) {
 	if c.file != "" {
 		t.add(good, "file", c.file)
@@ -144,7 +144,7 @@ func (t *findings) settings(c *config) {
 	}
 }
 
-// times is " (n values)" for more than one.
+// times returns " (n values)", or "" for one value.
 func times(n int) string {
 	if n == 1 {
 		return ""
@@ -152,7 +152,7 @@ func times(n int) string {
 	return fmt.Sprintf(" (%d values)", n)
 }
 
-// spools adds what the directories say about the settings, without opening a spool.
+// spools adds conflicts between the directories and the settings, without opening a spool.
 func (t *findings) spools(c *config) {
 	at := existing(c.spoolDir)
 	if fi, err := os.Stat(at); err != nil || !fi.IsDir() {
@@ -174,7 +174,7 @@ func (t *findings) spools(c *config) {
 	}
 }
 
-// spool adds what the spool of a class still owes to destinations that the settings do not name: the service would refuse to start.
+// spool adds pending records of a class for destinations that the settings do not name: the service would refuse to start.
 func (t *findings) spool(c *config, class string) {
 	dir := filepath.Join(c.spoolDir, class)
 	in, err := spool.Inspect(dir)
@@ -218,7 +218,7 @@ func (t *findings) destinations(c *config, timeout time.Duration) {
 		wg.Go(func() {
 			d, err := open.Destination(context.Background(), c.dests[name], &open.Options{Logger: slog.New(&rows{t, "destination " + name})})
 			if err != nil {
-				return // it is one of the mistakes
+				return // reported as one of the mistakes
 			}
 			defer closeDestination(d)
 			at := place(d)
@@ -258,7 +258,7 @@ func (t *findings) try(name, at string, d ship.Destination, timeout time.Duratio
 	}
 }
 
-// rows is the log of a driver: its warnings are rows of the table.
+// rows is a log handler for a driver: its warnings become rows of the table.
 type rows struct {
 	t    *findings
 	what string

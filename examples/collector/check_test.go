@@ -12,11 +12,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// with returns a command line with more flags.
+// with returns a command line with additional flags.
 func with(args []string, more ...string) []string { return append(slices.Clone(args), more...) }
 
-// TestCheck: mistakes are listed with their places, destinations are tried, and the exit code says which of both it was. Nothing is
-// left on this host.
+// TestCheck: mistakes are listed with their places, destinations are tested, and the exit code tells mistakes from unusable
+// destinations. Nothing is left behind on this host.
 func TestCheck(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()

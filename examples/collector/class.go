@@ -26,17 +26,18 @@ import (
 type class struct {
 	name string
 	log  *slog.Logger
-	dir  string   // of the spool
-	urls []string // of the listeners
+	dir  string   // the directory of the spool
+	urls []string // the URLs of the listeners
 
 	listen       ingest.Options
 	spoolOptions spool.Options
 	shipOptions  ship.Options
 
-	served   *served   // the service's
-	attaches *attaches // the service's
+	served   *served   // shared with the service
+	attaches *attaches // shared with the service
 
-	// mu is held while the spool is opened, and while a destination is added. It guards the destinations in the options.
+	// mu is held while the spool is opened, and while a destination is added. It guards the destinations in spoolOptions and
+	// shipOptions.
 	mu sync.Mutex
 	// Set by start:
 	spool     *spool.Spool
@@ -78,7 +79,7 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 	if c.key != nil {
 		cl.shipOptions.Signer = c.key
 	}
-	cl.spoolOptions.Logger, cl.listen.Logger = log, cl.log // the spool and its shipper name the class themselves
+	cl.spoolOptions.Logger, cl.listen.Logger = log, cl.log // the spool and its shipper add the class to the log themselves
 	for _, l := range c.listen {
 		if l.class == name {
 			cl.urls = append(cl.urls, l.url)
@@ -87,7 +88,7 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 	return cl, cl.openDestinations(ctx, c)
 }
 
-// spoolOptions are those of a class, but for its logger.
+// spoolOptions returns the options for the spool of a class, without a logger.
 func (c *config) spoolOptions(class string) spool.Options {
 	return spool.Options{
 		Class:        class,
@@ -101,7 +102,7 @@ func (c *config) spoolOptions(class string) spool.Options {
 	}
 }
 
-// openDestinations opens every destination for this class alone, so that a class that stalls there delays no other.
+// openDestinations opens every destination for this class alone, so that a class that stalls at a destination delays no other.
 func (cl *class) openDestinations(ctx context.Context, c *config) error {
 	for dest, u := range c.destinations() {
 		d, err := open.Destination(ctx, u, &open.Options{Logger: cl.log.With("destination", dest)})
@@ -114,7 +115,7 @@ func (cl *class) openDestinations(ctx context.Context, c *config) error {
 	return nil
 }
 
-// start opens the spool and binds the sockets; run receives from them. With an error, nothing is left open.
+// start opens the spool and binds the sockets; run receives from them. If it returns an error, nothing is left open.
 func (cl *class) start(listen bool) (err error) {
 	defer func() {
 		if err != nil {
@@ -130,7 +131,7 @@ func (cl *class) start(listen bool) (err error) {
 	return cl.bind(nil)
 }
 
-// openSpool opens the spool and its shipper. With an error, neither is open.
+// openSpool opens the spool and its shipper. If it returns an error, neither is open.
 func (cl *class) openSpool() (err error) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
@@ -183,7 +184,7 @@ func (cl *class) run(d *drain.Drainer) error {
 	return nil
 }
 
-// add hands a started class to d, which ships from it and ends it.
+// add hands a started class to d, which ships its records and closes it at the end.
 func (cl *class) add(d *drain.Drainer) error {
 	dc := drain.Class{Shipper: cl.shipper}
 	for _, l := range cl.listeners {
@@ -192,7 +193,7 @@ func (cl *class) add(d *drain.Drainer) error {
 	return d.Add(dc)
 }
 
-// serve lets the listeners receive into sink.
+// serve starts the listeners, which receive into sink.
 func (cl *class) serve(sink ingest.Sink, d *drain.Drainer) {
 	for i, l := range cl.listeners {
 		cl.served.add(socketName(cl.name, cl.urls[i]), l)
@@ -220,8 +221,8 @@ func (cl *class) close() error {
 	return errors.Join(errs...)
 }
 
-// retry starts a class again and again until it runs, while the others are running. The log has the first failure, and then one line
-// in ten minutes with their number.
+// retry starts a class again and again until it runs, while the others are running. It logs the first failure, and then one
+// line every ten minutes with the number of failures.
 func (cl *class) retry(ctx context.Context, d *drain.Drainer, listen bool) {
 	began, logged := time.Now(), time.Time{}
 	for wait, failures := time.Second, 1; ; wait, failures = min(2*wait, time.Minute), failures+1 {

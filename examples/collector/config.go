@@ -22,7 +22,7 @@ import (
 	"github.com/penstock-go/penstock/ship/open"
 )
 
-// config is what the command line, the environment and the file say, checked.
+// config holds the checked settings from the command line, the environment and the file.
 type config struct {
 	source
 	listen  []classURL        // in the order given
@@ -61,7 +61,7 @@ type source struct {
 	file string   // of -config
 }
 
-// ending is what the command line says of the end of the process.
+// ending holds the settings for the end of the process.
 type ending struct {
 	lifecycle    string // name of a platform
 	onTerm       drain.Intent
@@ -70,7 +70,7 @@ type ending struct {
 	quiesce      time.Duration
 	asgHook      string
 	protectAbove int64
-	preStop      string // tell the collector there, and exit
+	preStop      string // the address of the collector to tell that its pod is being deleted, before this process exits
 	report       string
 }
 
@@ -85,8 +85,8 @@ func newConfig(name string) (*config, *cli.Set) {
 	return c, f
 }
 
-// parseFlags reads the command line, the environment and the file. Its error lists every mistake, or is flag.ErrHelp after it has
-// printed the flags.
+// parseFlags reads the command line, the environment and the file. Its error lists every mistake, or is flag.ErrHelp if the
+// flags were printed on request.
 func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	c, f := newConfig("collector")
 	c.args = args
@@ -95,7 +95,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 		return nil, err
 	}
 	if c.preStop != "" {
-		// The hook of a pod runs with the environment of the service, and must do its work although the file has become wrong.
+		// A pod's preStop hook runs with the environment of the service, and must work even if the file has become invalid.
 		c, f = newConfig("collector")
 		_ = f.Load(args, nil, "") // there is no -h
 		return c, f.Err()
@@ -104,7 +104,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	return c, f.Err()
 }
 
-// check finds the mistakes that single values do not show, and fills in what follows from others.
+// check finds mistakes that no single value shows, and derives settings from others.
 func (c *config) check(f *cli.Set) {
 	if f.Unread() {
 		return
@@ -125,7 +125,7 @@ func (c *config) addListen(s string) error {
 	case !classPattern.MatchString(class):
 		return errors.New("a class is 1 to 32 of a-z, 0-9 and _")
 	case strings.HasPrefix(url, "systemd://") && slices.ContainsFunc(c.listen, func(o classURL) bool { return socketName("", o.url) == socketName("", url) }):
-		// Any other address can be bound only once.
+		// Any other address can be bound only once, so binding it fails.
 		return errors.New("the socket is given twice, and each datagram or connection would go to either")
 	}
 	c.listen = append(c.listen, classURL{class, url})
@@ -186,7 +186,7 @@ func (c *config) setOnTerm(s string) error {
 	return errors.New("use stop or drain")
 }
 
-// checkWay checks that there is a way from a listener over the spool to a destination.
+// checkWay checks that a listener, a spool and a destination are set.
 func (c *config) checkWay(f *cli.Set) {
 	if f.NArg() > 0 {
 		f.Stray(f.Arg(0))
@@ -230,7 +230,7 @@ func (c *config) checkClasses(f *cli.Set) {
 	}
 }
 
-// checkAdoption checks the settings about what other instances left behind.
+// checkAdoption checks the settings for spools that other instances left behind.
 func (c *config) checkAdoption(f *cli.Set) {
 	if c.adoptPatience <= 0 {
 		f.Bad("adopt-patience", "", "%v must be positive", c.adoptPatience)
@@ -242,7 +242,7 @@ func (c *config) checkAdoption(f *cli.Set) {
 	}
 }
 
-// checkEnd checks the settings about the end of the process, and fills in what follows from the platform.
+// checkEnd checks the settings for the end of the process, and fills in those that depend on the platform.
 func (c *config) checkEnd(f *cli.Set) {
 	if c.drainTimeout <= 0 {
 		f.Bad("drain-timeout", "", "%v must be positive", c.drainTimeout)
@@ -277,7 +277,7 @@ func (c *config) checkURLs(f *cli.Set) {
 	}
 }
 
-// closeDestination closes what has to be closed.
+// closeDestination closes a destination that can be closed.
 func closeDestination(d ship.Destination) error {
 	if c, ok := d.(io.Closer); ok {
 		return c.Close()

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// settings are all that a config says, to be compared.
+// settings is the contents of a config, for comparisons.
 func settings(c *config) string {
 	return fmt.Sprintf("%v %v %v %v %v %x %v %v %v %v %v %v %v %v %v %v %+v %v %v %v %v", c.listen, c.classes, c.dests, c.limits, c.forget, c.key,
 		c.codec, c.format, c.spoolDir, c.segmentBytes, c.segmentAge, c.sync, c.maxBytes, c.adopt, c.adoptMaxBytes, c.adoptPatience, c.ending,
@@ -58,7 +58,7 @@ func given(dir string) map[string]struct {
 	}
 }
 
-// TestThreeSources: each setting can be given by flag, variable and key, to the same effect.
+// TestThreeSources: each setting has the same effect as a flag, a variable and a key.
 func TestThreeSources(t *testing.T) {
 	nowhere(t)
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -114,13 +114,13 @@ func TestThreeSources(t *testing.T) {
 	}
 }
 
-// privateKey is one for -sign.
+// privateKey is a key for -sign.
 const privateKey = `-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIB2x44Cm4VBb3XZrD6MlnUZ4KWfGmkFNhJ7n3wyb9Dmk
 -----END PRIVATE KEY-----
 `
 
-// TestMistakesHaveAPlace: what is found only when everything has been read is named with its line, too.
+// TestMistakesHaveAPlace: mistakes that are found only after everything has been read are also reported with their lines.
 func TestMistakesHaveAPlace(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()
@@ -168,7 +168,7 @@ asg-hook: h
 	}
 }
 
-// TestPreStopIgnoresTheFile: the hook of a pod does its work although the file has become wrong.
+// TestPreStopIgnoresTheFile: a pod's preStop hook works even if the file has become invalid.
 func TestPreStopIgnoresTheFile(t *testing.T) {
 	t.Setenv("PENSTOCK_CONFIG", "/no/such/file")
 	t.Setenv("PENSTOCK_GRACE", "soon")

@@ -6,24 +6,25 @@ import (
 	"strings"
 )
 
-// descriptors divides RLIMIT_NOFILE. Package ingest keeps a quarter of the limit, at least 64, and lets the listeners share the
-// rest (see ingest.TCPOptions.MaxConns). The collector knows more: how many classes and destinations need descriptors, and how
-// many listeners there will be once every class is up. A listener that starts late must find its share.
+// descriptors divides RLIMIT_NOFILE. Package ingest reserves a quarter of the limit, at least 64, and lets the listeners share
+// the rest (see ingest.TCPOptions.MaxConns). The collector knows more: how many classes and destinations need descriptors, and
+// how many listeners there will be once every class is up. It reserves a share for each listener, so that one that starts late
+// has its own.
 type descriptors struct {
 	limit int // 0: none
-	conns int // of each stream listener
-	http  int // of -http
+	conns int // for each stream listener
+	http  int // for -http
 }
 
 const (
 	// maxConns is the largest number of connections of a listener.
 	maxConns = 4096
-	// perClassFiles and perDestFiles are about how many files a class, and each destination of a class, have open at a time:
-	// segments, index, directories that are synced, connections to the server.
+	// perClassFiles and perDestFiles estimate how many files a class, and each destination of a class, have open at a time:
+	// segments, index, directories being synced, connections to the server.
 	perClassFiles, perDestFiles, baseFiles = 16, 12, 32
 )
 
-// shareDescriptors returns an error if the limit leaves no connection for some listener.
+// shareDescriptors divides limit. It returns an error if some listener would get no connection.
 func shareDescriptors(c *config, limit int) (descriptors, error) {
 	d := descriptors{limit: limit, conns: maxConns, http: statusConns}
 	if limit <= 0 {
@@ -47,7 +48,7 @@ func shareDescriptors(c *config, limit int) (descriptors, error) {
 	return d, nil
 }
 
-// log warns of limits that the operator may not expect.
+// log warns about limits that the operator may not expect.
 func (d descriptors) log(log *slog.Logger) {
 	if d.conns < maxConns {
 		log.Warn("RLIMIT_NOFILE limits the connections of each listener: if they are too few, raise it (ulimit -n, LimitNOFILE=)",

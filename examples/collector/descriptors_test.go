@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestShareDescriptors: every listener has its part, what the spools and destinations need is kept, and a limit that is too
-// low is refused with its cure.
+// TestShareDescriptors: every listener has its share, the descriptors for spools and destinations are reserved, and too low a
+// limit is refused with its cure.
 func TestShareDescriptors(t *testing.T) {
 	for _, c := range []struct {
 		limit, classes, dests int

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// fileLimit returns RLIMIT_NOFILE, 0 if there is none. Go has raised the soft limit to the hard one by now.
+// fileLimit returns RLIMIT_NOFILE, or 0 if there is none. The Go runtime has already raised the soft limit to the hard limit.
 func fileLimit() int {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil || l.Cur > math.MaxInt32 {

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// TestDriversSpeak: what a driver finds about a destination comes into the collector's log. That the driver had
-// to create the directory is the operator's only sign that a volume is not mounted.
+// TestDriversSpeak: findings of a driver about a destination are in the collector's log. If the driver had to create the
+// directory, that is the operator's only sign that a volume is not mounted.
 func TestDriversSpeak(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()

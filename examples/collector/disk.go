@@ -10,8 +10,8 @@ import (
 )
 
 // shareDisk gives each class without a quota an equal part of 90 % of the file system that its directory is on. It warns if the
-// quotas on one file system together exceed it: a class that fills the disk would then stop the others. A class may have a
-// volume of its own, mounted at DIR/CLASS.
+// quotas on one file system together exceed that file system: a class that fills the disk would then stop the others. A class
+// may have a volume of its own, mounted at DIR/CLASS.
 func shareDisk(c *config, classes []*class, log *slog.Logger) error {
 	if err := os.MkdirAll(c.spoolDir, 0o755); err != nil {
 		return fmt.Errorf("%w: -spool: %w", errFlags, err)
@@ -25,7 +25,7 @@ func shareDisk(c *config, classes []*class, log *slog.Logger) error {
 		id, total, err := fileSystem(existing(cl.dir))
 		if err != nil || total == 0 { // 0: the file system does not say
 			log.Warn("cannot check the quota against the size of the file system, so a full disk may stop appends before the quota does: set -spool-max-bytes", "class", cl.name, "dir", cl.dir, "err", err)
-			continue // the spool uses its own default, or says what is missing
+			continue // the spool uses its own default, or returns an error that says what is missing
 		}
 		if volumes[id] == nil {
 			volumes[id] = &volume{total: total}

@@ -9,7 +9,7 @@ import (
 
 var update = flag.Bool("update", false, "write the table of settings into the documentation")
 
-// TestTable: the table in the documentation is the one that the flags make. With -update it is written.
+// TestTable: the table in the documentation is the table of the flags. With -update it is written.
 func TestTable(t *testing.T) {
 	const file, begin, end = "../../internal/docs/configuration.md", "<!-- begin: made by go test ./examples/collector -run TestTable -update -->\n", "<!-- end -->"
 	b, err := os.ReadFile(file)

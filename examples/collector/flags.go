@@ -103,7 +103,7 @@ func (c *config) define(f *cli.Set) {
 	f.Reloads("new destinations are served, and changed parameters of a destination are used, if it is the same place; none is removed", "dest")
 }
 
-// defineWay defines from where records come and to where they are delivered.
+// defineWay defines where records are received, and where they are delivered.
 func (c *config) defineWay(f *cli.Set) {
 	f.URLs("listen", "`CLASS=URL` to receive records of CLASS at, with the scheme "+cli.OneOf(ingest.Schemes(framings))+"; repeatable", c.addListen)
 	f.OfClasses("listen")
@@ -136,7 +136,7 @@ func (c *config) defineAdoption(f *cli.Set) {
 	f.Duration(&c.adoptPatience, "adopt-patience", "consider another adopter dead that has written nothing for this `TIME` (default 15m)")
 }
 
-// defineEnd defines how the process ends, and which platform takes part in that.
+// defineEnd defines how the process ends, and which platform takes part in its end.
 func (c *config) defineEnd(f *cli.Set) {
 	c.drainTimeout, c.quiesce, c.lifecycle = 10*time.Minute, 130*time.Second, auto
 	f.Text(&c.lifecycle, "lifecycle", "`PLATFORM` that may take this instance away: "+cli.OneOf(platformNames())+"; auto detects it (default "+auto+")")
@@ -150,5 +150,5 @@ func (c *config) defineEnd(f *cli.Set) {
 	f.Text(&c.report, "report", "write the final report to `FILE` (default DIR/report.json)")
 }
 
-// newFlagSet returns an empty set for a command that has no variables and no file.
+// newFlagSet returns an empty set for a command that reads neither the environment nor the file.
 func newFlagSet(name string) *flag.FlagSet { return flag.NewFlagSet(name, flag.ContinueOnError) }

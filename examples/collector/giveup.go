@@ -72,7 +72,7 @@ func (o *giveUpFlags) flags() *flag.FlagSet {
 	return f
 }
 
-// parse reads the flags, and prints what is wrong with them.
+// parse reads the flags, and prints their mistakes.
 func (o *giveUpFlags) parse(args []string, stderr io.Writer) error {
 	f, help := o.flags(), func() { command().Find("give-up").Help(stderr) }
 	f.SetOutput(stderr)
@@ -87,8 +87,8 @@ func (o *giveUpFlags) parse(args []string, stderr io.Writer) error {
 	return nil
 }
 
-// check returns what is to be given up, if the damage on record allows it and the confirmation is right. noted: damage of the
-// segment is on record.
+// check returns the records to give up, if the damage on record allows it and the confirmation is correct. noted reports
+// whether damage of the segment is on record.
 func (o *giveUpFlags) check(damages []spool.Damage) (ranges []segment.Range, count uint64, noted bool, err error) {
 	if ranges, count, err = parseRanges(o.records); err != nil {
 		return nil, 0, false, err
@@ -102,7 +102,7 @@ func (o *giveUpFlags) check(damages []spool.Damage) (ranges []segment.Range, cou
 	return ranges, count, noted, nil
 }
 
-// listDamages prints each damage, with the command that gives it up.
+// listDamages prints each damage, with the command that gives its records up.
 func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 	if len(damages) == 0 {
 		fmt.Fprintf(w, "class %s: no damage is on record\n", class)
@@ -133,8 +133,8 @@ func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 	}
 }
 
-// moveNote returns the commands that acknowledge a damage whose note cannot be read. They delete nothing, since the files may be the
-// only copy of records.
+// moveNote returns the commands that acknowledge a damage whose note cannot be read. They delete nothing, since the files may
+// be the only copy of records.
 func moveNote(spool string, x spool.Damage) string {
 	note := filepath.Join(spool, "damaged", fmt.Sprintf("%016x.json", x.Segment))
 	if len(x.Files) == 0 {
@@ -143,9 +143,9 @@ func moveNote(spool string, x spool.Damage) string {
 	return fmt.Sprintf("cp -n %s ELSEWHERE/ && mv -n %s ELSEWHERE/", strings.Join(x.Files, " "), note)
 }
 
-// known refuses ranges that differ from the damage on record, or that are on record in another segment: sequence numbers are
-// unique, so the number of the segment was mistyped. Records that are not on record here may be damaged all the same, because an
-// adopter keeps its own notes. noted reports whether any damage of the segment is on record.
+// known refuses ranges that differ from the damage on record for the segment, or that are on record in another segment:
+// sequence numbers are unique, so the segment number must be mistyped. It accepts ranges of a segment without any damage on
+// record, because an adopter records damage in its own notes. noted reports whether any damage of the segment is on record.
 func known(damages []spool.Damage, number uint64, ranges []segment.Range) (noted bool, err error) {
 	for _, r := range ranges {
 		in, covered := uint64(0), false

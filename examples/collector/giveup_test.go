@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestGiveUp: the command lists what is damaged and how to give it up, and does so only for records that are not on record
-// as damaged elsewhere, and only with the word of confirmation that names their number.
+// TestGiveUp: the command lists damage and how to give it up. It gives records up only if they are not on record as damaged in
+// another segment, and only with the confirmation that contains their number.
 func TestGiveUp(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "vpn")
@@ -40,7 +40,7 @@ func TestGiveUp(t *testing.T) {
 	if s, err = spool.Open(path, o); err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() // the command works beside it
+	defer s.Close() // the command works while the spool is open
 	base := []string{"-spool", dir, "-class", "vpn"}
 	if x := s.Shelf().Damages(); len(x) != 1 {
 		t.Fatalf("%+v", x)
@@ -73,8 +73,8 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-// TestGiveUpUnreadableNote: a damage whose note cannot be read is listed with what is left of the segment, and with commands that
-// acknowledge it and delete nothing.
+// TestGiveUpUnreadableNote: damage whose note cannot be read is listed with the files that are left of the segment, and with
+// commands that acknowledge it and delete nothing.
 func TestGiveUpUnreadableNote(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "vpn")

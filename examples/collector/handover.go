@@ -17,19 +17,20 @@ import (
 	"github.com/penstock-go/penstock/ingest"
 )
 
-// A new version of the program takes over without losing a datagram. At SIGUSR2 this process starts the program that is now
-// found under the name it was itself started by, with the same arguments, and hands it the sockets. See ingest.HandOver.
+// A new version of the program takes over without losing a datagram. On SIGUSR2 this process starts the program that is now at
+// the path from which it was itself started, with the same arguments, and hands it the sockets. See ingest.HandOver.
 
 // httpName names the socket of the status page between the two processes.
 const httpName = "http"
 
-// socketName names the sockets of a listener between them. The parameters of its URL are left out, since they may change.
+// socketName names the sockets of a listener between the two processes. It leaves out the URL's parameters, since they may
+// change.
 func socketName(class, rawURL string) string {
 	addr, _, _ := strings.Cut(rawURL, "?")
 	return class + "=" + addr
 }
 
-// served are the listeners that receive, by socketName.
+// served holds the listeners that receive, by socketName.
 type served struct {
 	mu        sync.Mutex
 	listeners map[string]ingest.Listener
@@ -46,7 +47,7 @@ func (s *served) add(name string, l ingest.Listener) {
 	s.listeners[name] = l
 }
 
-// hold returns the memory in which a class keeps what it receives until it has its spool.
+// hold returns the Hold in which a class keeps received records in memory until its spool is open.
 func (s *served) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logger) *ingest.Hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +56,7 @@ func (s *served) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logg
 	return h
 }
 
-// held counts the records that are only in memory.
+// held returns the number of records that are only in memory.
 func (s *served) held() (n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +73,7 @@ func (s *served) all() map[string]ingest.Listener {
 	return maps.Clone(s.listeners)
 }
 
-// handOverNow hands over to a new process, and returns its number. Without success this process continues.
+// handOverNow hands over to a new process, and returns its process ID. If that fails, this process continues.
 func (s *service) handOverNow(ctx context.Context) (pid int, ok bool) {
 	pid, err := s.handOver(ctx)
 	if err != nil {
@@ -93,7 +94,7 @@ func (s *service) leave(ctx context.Context, successor int, hangups <-chan struc
 	}
 	s.status.Close()
 	select {
-	case <-hangups: // it came after the successor had read its settings
+	case <-hangups: // the signal came after the successor had read its settings
 		if err := hangUp(successor); err != nil {
 			s.log.Error("hand-over: cannot pass a SIGHUP on to the new process: send it again", "pid", successor, "err", err)
 		}
@@ -102,7 +103,7 @@ func (s *service) leave(ctx context.Context, successor int, hangups <-chan struc
 	s.cancel(drain.ErrHandedOver)
 }
 
-// handOver starts the successor and hands it the sockets. With an error, this process still has them.
+// handOver starts the successor and hands it the sockets. If it returns an error, this process still has them.
 func (s *service) handOver(ctx context.Context) (pid int, err error) {
 	if n := s.served.held(); n > 0 {
 		return 0, fmt.Errorf("%d records are in memory since the last hand-over: their spool cannot be opened", n)
@@ -125,14 +126,13 @@ func (s *service) handOver(ctx context.Context) (pid int, err error) {
 		return 0, err
 	}
 	if err := mainPID(next.Cmd.Process.Pid); err != nil {
-		s.log.Error("hand-over: cannot tell systemd the new process, so systemd may restart the service: see NotifyAccess=all in the unit", "err", err) // and continue: that process has everything
+		s.log.Error("hand-over: cannot tell systemd the new process, so systemd may restart the service: see NotifyAccess=all in the unit", "err", err) // and continue: the successor has everything
 	}
 	return next.Cmd.Process.Pid, nil
 }
 
-// program returns the program that is now found under the name by which this process was started. /proc/self/exe would name
-// the old program even after that was moved aside, or after the symbolic link to it was changed: the upgrade would silently
-// not happen.
+// program returns the program that is now at the path from which this process was started. /proc/self/exe would still name the
+// old program after its file was moved aside or a symbolic link to it was changed, so the upgrade would silently not happen.
 func program() (string, error) {
 	path, err := exec.LookPath(os.Args[0])
 	if err != nil {
@@ -141,10 +141,10 @@ func program() (string, error) {
 	return filepath.Abs(path)
 }
 
-// nextSignals receives the signals to hand over, from now on.
+// nextSignals returns a channel that receives the signals to hand over, from now on.
 func nextSignals() chan os.Signal {
 	next := make(chan os.Signal, 1)
-	if len(handOverSignals) > 0 { // Notify without a list would receive all signals
+	if len(handOverSignals) > 0 { // Notify without a list of signals would receive all
 		signal.Notify(next, handOverSignals...)
 	}
 	return next

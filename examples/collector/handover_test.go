@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// An upgrade that moves the old program aside is one: what is started is what lies under the name now.
+// An upgrade that moves the old program aside is an upgrade: the program that now has the name is started.
 func TestProgram(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("nothing is handed over there, and programs have other names")

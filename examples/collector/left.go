@@ -15,20 +15,21 @@ import (
 )
 
 const (
-	// heldEvery is how often a spool that another process has open is looked at.
+	// heldEvery is the interval at which a spool that another process has open is checked.
 	heldEvery = 250 * time.Millisecond
-	// heldWait is how long a drain of this process waits for it: longer than "collector check" and other programs take to look at a spool.
+	// heldWait is how long a drain of this process waits for such a spool: longer than "collector check" and other programs keep
+	// a spool open to inspect it.
 	heldWait = 10 * time.Second
 	// keptEvery is how often it is looked at afterwards.
 	keptEvery = 10 * time.Second
 )
 
-// leftClasses lists the classes without a -listen that have a spool below -spool with something to deliver. They are delivered
-// like the others, because an instance whose drain is complete loses its disk. A spool that cannot be looked at counts, because it may
-// hold anything. held are those that another process has open, and err says why some may be missing.
+// leftClasses lists the classes without a -listen that have something to deliver in a spool below -spool. They are delivered
+// like the others, because an instance whose drain is complete loses its disk. A spool that cannot be inspected counts, because
+// it may hold anything. held lists the classes whose spools another process has open; err says why some may be missing.
 func leftClasses(c *config) (owing, held []string, err error) {
 	entries, err := os.ReadDir(c.spoolDir)
-	if errors.Is(err, fs.ErrNotExist) { // the first spool makes it
+	if errors.Is(err, fs.ErrNotExist) { // the first spool creates the directory
 		err = nil
 	}
 	for _, e := range entries {
@@ -46,7 +47,7 @@ func leftClasses(c *config) (owing, held []string, err error) {
 	return owing, held, err
 }
 
-// owesIn reports whether the spool in dir, if there is one, has something to deliver, or cannot be looked at.
+// owesIn reports whether there is a spool in dir that has something to deliver or cannot be inspected.
 func owesIn(dir string) (bool, error) {
 	fi, err := os.Stat(dir)
 	if err == nil && !fi.IsDir() {
@@ -62,7 +63,8 @@ func owesIn(dir string) (bool, error) {
 	return err != nil || owes(in), err
 }
 
-// owes reports whether a spool has something to deliver, or an earlier drain could not verify a delivery.
+// owes reports whether a spool has something to deliver, has damage that was not given up, or has a delivery that an earlier
+// drain could not verify.
 func owes(in *spool.Inspection) bool {
 	if !in.Adopted.IsZero() {
 		return false
@@ -78,11 +80,11 @@ func owes(in *spool.Inspection) bool {
 	return in.Frozen != "" || len(in.Destinations) == 0 && in.Records > 0
 }
 
-// errHeld is the answer of readiness for a spool without a -listen that another process has open.
+// errHeld is the readiness error for a spool without a -listen that another process has open.
 var errHeld = errors.New("another process has its spool open, and it may have records to deliver")
 
-// runLeft starts to deliver the classes of leftClasses, and returns them. One that cannot be opened is down, like any other class.
-// predecessor reports whether the process that this one replaces still exists.
+// runLeft starts to deliver the classes of leftClasses, and returns them. A class that cannot be opened is down, like any other
+// class. predecessor reports whether the process that this one replaces still exists.
 func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger, predecessor func() bool) (left []*class) {
 	owing, held, err := leftClasses(c)
 	if err != nil {
@@ -102,7 +104,7 @@ func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger,
 	return left
 }
 
-// deliver starts to deliver a class without a listener, unless err keeps it from that.
+// deliver starts to deliver a class without a listener. If err is not nil, the class is down and retried instead.
 func (cl *class) deliver(ctx context.Context, d *drain.Drainer, err error) {
 	if err == nil {
 		cl.log.Warn("delivering a class without -listen: its spool has pending records; nothing needs to be done")
@@ -117,10 +119,10 @@ func (cl *class) deliver(ctx context.Context, d *drain.Drainer, err error) {
 	}
 }
 
-// await delivers a class whose spool another process has open, when that process has closed it. The predecessor closes all of its
-// spools, and a program that only looks at a spool closes it soon. A process that keeps it open for longer may be another collector with
-// the same -spool, which delivers that spool itself. So no drain of this one waits for it any longer: two such collectors would make each
-// other's drains incomplete.
+// await delivers a class once the other process that has its spool open has closed it. The predecessor closes all of its
+// spools, and a program that only inspects a spool closes it soon. A process that keeps it open for longer may be another
+// collector with the same -spool, which delivers that spool itself. So drains of this process then no longer wait for it: two
+// such collectors would make each other's drains incomplete.
 func (cl *class) await(ctx context.Context, d *drain.Drainer, predecessor func() bool) {
 	tick := time.NewTicker(heldEvery)
 	defer tick.Stop()

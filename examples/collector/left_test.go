@@ -18,8 +18,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestLeftClass: a class that nobody listens for any more, in whose spool records wait, is delivered, and a drain is not
-// complete without it: the disk goes with the instance.
+// TestLeftClass: a class without a listener whose spool has pending records is delivered, and a drain is not complete without
+// it: the disk is lost with the instance.
 func TestLeftClass(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()
@@ -37,7 +37,7 @@ func TestLeftClass(t *testing.T) {
 		}
 		return s
 	}
-	busy := fill("busy", 1) // somebody else's
+	busy := fill("busy", 1) // another process's
 	defer busy.Close()
 	err := errors.Join(
 		fill("old", 10).Close(), fill("empty", 0).Close(), os.MkdirAll(filepath.Join(spools, "other"), 0o750),
@@ -69,13 +69,13 @@ func TestLeftClass(t *testing.T) {
 	}
 }
 
-// TestLeftClassHeld: a spool that another process has open is delivered when it closes it. No drain is complete before: the
-// predecessor closes its spools one by one. Another collector with the same -spool keeps its own.
+// TestLeftClassHeld: a spool that another process has open is delivered once that process closes it. No drain is complete
+// before that: the predecessor closes its spools one by one. Another collector with the same -spool keeps its own.
 func TestLeftClassHeld(t *testing.T) {
 	nowhere(t)
 	for name, x := range map[string]struct {
 		records             int
-		predecessor, closes time.Duration // how long it exists, and has the spool open
+		predecessor, closes time.Duration // for this time it exists, and has the spool open
 		delivered, down     bool          // after a minute
 	}{
 		"the predecessor closes it late":       {records: 10, predecessor: 40 * time.Second, closes: 30 * time.Second, delivered: true},
@@ -130,7 +130,7 @@ func TestLeftClassHeld(t *testing.T) {
 	}
 }
 
-// TestLeftUnreadable: a spool that cannot be looked at may hold records, so its class is down.
+// TestLeftUnreadable: a spool that cannot be inspected may hold records, so its class is down.
 func TestLeftUnreadable(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()

@@ -7,14 +7,14 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// live is what a reload changes in the config of a running service. Its mutex also guards config.dests and config.limits from the
-// start of the service on.
+// live holds the settings that a reload changes while the service runs. Once the service has started, its mutex also guards
+// config.dests and config.limits.
 type live struct {
 	mu       sync.Mutex
 	limiters map[string]*ship.Limiter
 }
 
-// unlimited is the rate of a Limiter for uploads without -limit: it is there so that a limit can be set later.
+// unlimited is the rate of a Limiter for uploads without -limit: the Limiter exists so that a limit can be set later.
 const unlimited = 1 << 62
 
 // destinations returns the URLs of the destinations, by name.
@@ -31,7 +31,7 @@ func (c *config) setDestination(name, url string) {
 	c.dests[name] = url
 }
 
-// limitsOf returns the limiters of a class at a destination: the one that it shares with the other classes, and its own.
+// limitsOf returns the limiters of a class at a destination: the one that the class shares with the other classes, and its own.
 func (c *config) limitsOf(dest, class string) (all []*ship.Limiter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,7 +47,7 @@ func (c *config) limitsOf(dest, class string) (all []*ship.Limiter) {
 	return all
 }
 
-// rate is a limit as a Limiter takes it.
+// rate converts a -limit, where 0 means no limit, to the rate of a Limiter.
 func rate(limit int64) int64 {
 	if limit == 0 {
 		return unlimited
@@ -55,7 +55,7 @@ func rate(limit int64) int64 {
 	return limit
 }
 
-// setLimits changes the limits, also of uploads that are under way.
+// setLimits changes the limits, also for uploads in progress.
 func (c *config) setLimits(limits map[string]int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

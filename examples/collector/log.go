@@ -13,14 +13,14 @@ var (
 	logFormats = []string{"text", "json"}
 )
 
-// logging is what the settings say of the log.
+// logging holds the settings of the log.
 type logging struct {
 	logLevel  string
 	logFormat string
-	level     slog.LevelVar // of the log that is in use
+	level     slog.LevelVar // the level of the running log
 }
 
-// newLog returns the log of the service. Its level is that of c.level, and may change later.
+// newLog returns the log of the service. Its level is c.level, which may change later.
 func newLog(c *config, w io.Writer) (log *slog.Logger) {
 	c.setLevel(c.logLevel)
 	o := &slog.HandlerOptions{Level: &c.level}
@@ -35,7 +35,7 @@ func newLog(c *config, w io.Writer) (log *slog.Logger) {
 			}
 		}()
 	}
-	return drain.NonBlocking(slog.New(h)) // a log that nobody reads must not block
+	return drain.NonBlocking(slog.New(h)) // a log that nobody reads must not block the service
 }
 
 // setLevel sets the level of the log.

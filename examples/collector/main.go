@@ -1,5 +1,5 @@
-// Collector receives log traffic, keeps it on this host's own disk, and delivers it to every destination. It is the service
-// to copy and to start from:
+// Collector receives log traffic, keeps it on this host's own disk, and delivers it to every destination. It is the service to
+// start from, unchanged or as a copy:
 //
 //	collector -config /etc/penstock/collector.yaml
 //
@@ -9,7 +9,8 @@
 //	  -dest 's3=s3://bucket/prefix?region=eu-central-1'
 //
 // Each flag is also a key of the file and a variable of the environment: collector -h explains that, and
-// internal/docs/configuration.md has a table. collector check tries the settings and the destinations without a service.
+// internal/docs/configuration.md has a table. collector check tests the settings and the destinations without starting the
+// service.
 //
 // Its exit codes:
 //
@@ -24,13 +25,14 @@
 // # The way through the files
 //
 // main.go chooses the command. For the service itself: config.go holds and checks the settings that flags.go defines (values.go
-// reads values, and package examples/internal/cli the command line, the environment and the file). log.go makes the log.
+// parses values, and package examples/internal/cli reads the command line, the environment and the file). log.go makes the log.
 // service.go is the life of the process, step by step. class.go is one class of traffic: sockets, spool, shipper. reload.go
-// applies changed settings at SIGHUP, live.go has what it can change, and swap.go replaces the driver of a destination. notify.go
-// speaks to systemd. status.go is the status page, platform.go the table of platforms, disk.go and descriptors.go divide what the
-// classes share. left.go delivers classes that nobody listens for any more; adopt.go, orphan.go and owed.go deliver spools that
-// other instances left behind; handover.go, successor.go and attach.go replace the process by a new one. giveup.go, check.go
-// and statuscmd.go are the commands give-up, check and status.
+// applies changed settings at SIGHUP, live.go holds the settings that it can change, and swap.go replaces the driver of a
+// destination. notify.go notifies systemd. status.go is the status page, platform.go the table of platforms; disk.go and
+// descriptors.go divide the disk and the file descriptors between the classes. left.go delivers classes that no longer have a
+// listener; adopt.go, orphan.go and owed.go deliver spools that other instances left behind; handover.go, successor.go and
+// attach.go replace the process with a new one. giveup.go, check.go and statuscmd.go are the commands give-up, check and
+// status.
 package main
 
 import (
@@ -49,7 +51,7 @@ import (
 )
 
 func main() {
-	// The first line of the log may meet a reader that has gone, before the Drainer takes over this signal.
+	// The reader of the log may have exited before the first line is logged, while the Drainer does not handle SIGPIPE yet.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(os.Args[1:]))
 }
@@ -109,11 +111,11 @@ func exitCode(r *drain.Report, err error, log *slog.Logger) int {
 	return 0
 }
 
-// errFlags marks mistakes on the command line that show only when the service starts.
+// errFlags marks mistakes in the flags that are found only when the service starts.
 var errFlags = errors.New("unusable flags")
 
-// summarize writes the report for people to read. It stops waiting after two seconds: if nobody reads w any more, a full
-// pipe must not keep the process from ending. The report's file has everything.
+// summarize writes the report for people to read. It stops waiting after two seconds: if nobody reads w any more, a full pipe
+// must not keep the process from ending. The report's file is complete.
 func summarize(r *drain.Report, w io.Writer) {
 	written := make(chan struct{})
 	go func() {
@@ -126,7 +128,7 @@ func summarize(r *drain.Report, w io.Writer) {
 	}
 }
 
-// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

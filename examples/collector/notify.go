@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// notifySystemd sends a state of sd_notify(3), in which the process waits for systemd a second at most. Without systemd it does
-// nothing.
+// notifySystemd sends a state of sd_notify(3), and waits a second at most for systemd. Without systemd it does nothing.
 func notifySystemd(state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
@@ -26,7 +25,7 @@ func notifySystemd(state string) error {
 	return err
 }
 
-// mainPID tells systemd which process is the service now: otherwise systemd would end the successor together with this one.
+// mainPID tells systemd which process is the service now: otherwise systemd would stop the successor when this process exits.
 func mainPID(pid int) error { return notifySystemd(fmt.Sprintf("MAINPID=%d", pid)) }
 
 // reloading tells systemd that a reload begins, as a unit with Type=notify-reload requires: systemctl reload then waits for ready.

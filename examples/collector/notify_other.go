@@ -2,5 +2,5 @@
 
 package main
 
-// monotonic is for systemd, which exists on Linux only.
+// monotonic returns false: only systemd needs it, which exists on Linux only.
 func monotonic() (usec int64, ok bool) { return 0, false }

@@ -26,12 +26,12 @@ type orphan struct {
 	Class    string                   `json:"class,omitempty"`
 	Spool    string                   `json:"spool,omitempty"`
 	State    string                   `json:"state"`           // waiting, delivering, delivered
-	Phase    string                   `json:"phase,omitempty"` // of the drain
+	Phase    string                   `json:"phase,omitempty"` // the phase of the drain
 	Attempts int                      `json:"attempts"`
 	Pending  map[string]segment.Tally `json:"pending,omitempty"` // by destination
-	Records  uint64                   `json:"pending_records"`   // their sum
+	Records  uint64                   `json:"pending_records"`   // the sum over Pending
 	ETA      time.Duration            `json:"eta_ns,omitempty"`
-	// Err says why it is not delivered: from the last attempt, or from the one in progress.
+	// Err says why the spool is not delivered, from the last attempt or the current one.
 	Err  string     `json:"error,omitempty"`
 	Next *time.Time `json:"next_attempt,omitempty"`
 }
@@ -44,7 +44,7 @@ func (o *orphan) setPending(by map[string]segment.Tally) {
 	}
 }
 
-// note changes an orphan, and reports whether it is still the one in its directory.
+// note calls f to change an orphan, and reports whether it is still the orphan known for its directory.
 func (a *adoptions) note(o *orphan, f func()) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -67,7 +67,7 @@ func (a *adoptions) adopt(o *orphan) {
 		current := a.note(o, func() { o.State, o.Attempts, o.Next = "delivering", o.Attempts+1, nil })
 		if !current {
 			<-a.slot
-			return // the directory is gone, or has another spool
+			return // the directory is gone, or holds another spool
 		}
 		began := time.Now()
 		a.lookAgain(o)
@@ -79,7 +79,7 @@ func (a *adoptions) adopt(o *orphan) {
 		}
 		pause, rush := wait, a.rush
 		select {
-		case <-rush: // a drain waits
+		case <-rush: // a drain waits for the adoptions
 			pause, rush = adoptFirst, nil
 		default:
 		}
@@ -95,7 +95,8 @@ func (a *adoptions) adopt(o *orphan) {
 	}
 }
 
-// lookAgain notes when the spool was used before an attempt. What its owner writes from then on may not be delivered by it.
+// lookAgain records, before an attempt, when the spool was last used. If the owner writes later, this attempt may not deliver
+// that.
 func (a *adoptions) lookAgain(o *orphan) {
 	if at, err := identity(o.Dir); err == nil {
 		a.note(o, func() { o.at.used = at.used })
@@ -177,7 +178,7 @@ func (a *adoptions) logDone(log *slog.Logger, err error, took time.Duration) {
 	}
 }
 
-// inspect notes what is pending in a spool that was found, until a report says so.
+// inspect records what is pending in a spool that was found; a report replaces that later.
 func (a *adoptions) inspect(o *orphan) {
 	a.inspecting.Lock()
 	defer a.inspecting.Unlock()
@@ -213,7 +214,7 @@ func whyNot(r *drain.Report, err error) string {
 	return fmt.Sprintf("%s: %s", r.Outcome, whatIsLeft(r))
 }
 
-// whatIsLeft says why an adoption is incomplete: records that are not delivered, and damaged ones that are not given up.
+// whatIsLeft says why an adoption is incomplete: which records are not delivered, and which damaged ones are not given up.
 func whatIsLeft(r *drain.Report) string {
 	var why []string
 	if len(r.Left) > 0 {
@@ -230,7 +231,7 @@ func whatIsLeft(r *drain.Report) string {
 	return strings.Join(append(why, r.Errors...), "; ")
 }
 
-// attempt delivers a spool over connections of its own, so that a volume that takes days delays no class.
+// attempt delivers a spool over its own connections, so that a volume that takes days to deliver delays no class.
 func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 	dests := map[string]ship.Destination{}
 	defer func() {
@@ -270,7 +271,7 @@ func (a *adoptions) maxBytes() int64 {
 	return max(total/20, 256<<20)
 }
 
-// progress notes how far an attempt is, and what delays it.
+// progress records the progress of an attempt, and what delays it.
 func (o *orphan) progress(p drain.Status) {
 	o.Phase, o.ETA, o.Err = p.Phase, p.ETA, ""
 	pending := map[string]segment.Tally{}

@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/drain/status"
 )
 
-// Pending implements drain.Adoptions. A directory that cannot be searched counts, because it may hold anything. One that does not
-// exist holds nothing: its volume is not attached to this instance, so it does not go with it.
+// Pending implements drain.Adoptions. A directory that cannot be searched counts, because it may hold anything. A directory
+// that does not exist holds nothing: its volume is not attached to this instance, so it is not lost with the instance.
 func (a *adoptions) Pending() (owed []drain.Adoption) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,9 +82,9 @@ func (a *adoptions) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	}
 	a.mu.Unlock()
 	for i := range all {
-		all[i].Err = status.Clean(all[i].Err) // whoever reaches the port can read it
+		all[i].Err = status.Clean(all[i].Err) // anyone who can reach the port can read it
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(all) // the client may have gone
+	_ = json.NewEncoder(w).Encode(all) // the client may have closed the connection
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/drain"
 )
 
-// TestAdoptionsHideSecrets: whoever reaches the port of the page sees why a volume waits, and no credential.
+// TestAdoptionsHideSecrets: anyone who can reach the port sees why a volume waits, but no credential.
 func TestAdoptionsHideSecrets(t *testing.T) {
 	nowhere(t)
 	c, err := parse(t, "-adopt="+t.TempDir())

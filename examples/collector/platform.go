@@ -21,24 +21,25 @@ import (
 // platform is a platform that may take this instance away.
 type platform struct {
 	name string
-	// here reports whether the environment says that this process runs on the platform.
+	// here reports whether the environment shows that this process runs on the platform.
 	here func() bool
 	// grace is the default of -grace.
 	grace time.Duration
-	// takesDisk: the disk may go with the container, so that a signal drains by default.
+	// takesDisk: the disk may be deleted with the container, so that a signal drains by default.
 	takesDisk bool
-	// check returns what is wrong with the flags; nil: nothing can be. auto: the user has not named the platform.
+	// check returns what is wrong with the flags; nil if nothing can be wrong. auto: the platform was detected, not set by the
+	// user.
 	check func(c *config, auto bool) error
-	// open returns what takes part in the end of this process; nil: nothing does.
+	// open returns the platform's part in the end of this process; nil if the platform has none.
 	open func(c *config, log *slog.Logger) (drain.Lifecycle, error)
 }
 
-// platforms are the values of -lifecycle, in the order in which auto looks for them. A container comes first: the metadata
-// of the EC2 instance below it is about that instance, and not about the container.
+// platforms are the values of -lifecycle, in the order in which auto checks them. Container platforms come first: the metadata
+// of the EC2 instance that runs a container describe that instance, and not the container.
 var platforms = []platform{
 	{
 		name: "kube", here: kube.InCluster, takesDisk: true,
-		grace: 30 * time.Second, // of a pod that does not set terminationGracePeriodSeconds
+		grace: 30 * time.Second, // for a pod that does not set terminationGracePeriodSeconds
 		check: func(c *config, auto bool) error {
 			if c.http == "" && !auto {
 				return errors.New("needs -http for readiness and the preStop hook")
@@ -72,7 +73,7 @@ var platforms = []platform{
 	{name: "none", here: func() bool { return true }},
 }
 
-// auto is the value of -lifecycle that looks for the platform.
+// auto is the value of -lifecycle that detects the platform.
 const auto = "auto"
 
 // platformNames lists the values of -lifecycle.
@@ -113,7 +114,7 @@ func (c *config) choosePlatform(f *cli.Set) {
 	}
 }
 
-// graces says which platforms have a default of -grace.
+// graces lists the platforms that have a default for -grace.
 func graces() string {
 	var all []string
 	for _, p := range platforms {
@@ -124,8 +125,8 @@ func graces() string {
 	return strings.Join(all, ", ")
 }
 
-// lifecycles returns the platforms that take part in the end of this process, and the preStop endpoint if there is one.
-// systemd takes part whenever it is there: a unit with Type=notify waits for it.
+// lifecycles returns the platforms that take part in the end of this process, and the preStop endpoint if there is one. systemd
+// always takes part, because a unit with Type=notify waits for its notifications.
 func lifecycles(c *config, log *slog.Logger) (all []drain.Lifecycle, preStop http.Handler, err error) {
 	all = []drain.Lifecycle{drain.Systemd(log)}
 	for _, p := range platforms {
@@ -142,7 +143,7 @@ func lifecycles(c *config, log *slog.Logger) (all []drain.Lifecycle, preStop htt
 	return all, preStop, nil
 }
 
-// tellPreStop tells the collector at addr that its pod is being deleted: a preStop hook runs it.
+// tellPreStop tells the collector at addr that its pod is being deleted. The pod's preStop hook runs it.
 func tellPreStop(addr string) error {
 	url, err := kube.PreStopURL(addr)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-go/penstock/drain/ecs"
 )
 
-// nowhere removes what says on which platform the tests run.
+// nowhere removes the environment variables that identify the platform of the tests.
 func nowhere(t *testing.T) {
 	t.Helper()
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -30,7 +30,7 @@ func parse(t *testing.T, args ...string) (*config, error) {
 	return parseFlags(append([]string{"-spool=/x", "-listen=vpn=udp://:5140", "-dest=a=file:///srv/a"}, args...), io.Discard)
 }
 
-// TestPlatform: what the environment says, and what follows from it.
+// TestPlatform: the environment determines the platform and the defaults that depend on it.
 func TestPlatform(t *testing.T) {
 	for name, tc := range map[string]struct {
 		env   map[string]string
@@ -98,8 +98,8 @@ func TestPreStopFlag(t *testing.T) {
 	}
 }
 
-// TestManifest: the flags of the examples for Kubernetes and ECS are the collector's own, and the time that the platform
-// leaves is the one that the collector reckons with, and long enough.
+// TestManifest: the flags in the examples for Kubernetes and ECS exist, and the time that the platform allows is the time on
+// which the collector relies, and long enough.
 func TestManifest(t *testing.T) {
 	nowhere(t)
 	read := func(file string) string {
@@ -121,7 +121,7 @@ func TestManifest(t *testing.T) {
 		}
 	}
 
-	// The manifest is read with expressions, not with a parser: this module has none for YAML, and shall not need one.
+	// The manifest is read with expressions, not with a parser: this module has none for YAML, and should not need one.
 	yaml := read("kubernetes.yaml")
 	if strings.Contains(yaml, "\t") {
 		t.Error("YAML is not indented with tabs")
@@ -161,7 +161,7 @@ func TestManifest(t *testing.T) {
 	}
 }
 
-// TestSocketTwice: systemd's socket is served once, whatever its parameters say.
+// TestSocketTwice: a systemd socket is served only once, whatever its parameters are.
 func TestSocketTwice(t *testing.T) {
 	nowhere(t)
 	const said = "given twice"

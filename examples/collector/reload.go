@@ -13,9 +13,9 @@ import (
 	"github.com/penstock-go/penstock/ship/open"
 )
 
-// At SIGHUP the settings are read again, from the same command line, environment and file. Either all of them are usable, or nothing
-// changes. What can change while records flow is applied; every other change is named in the log, and takes a new process, which
-// SIGUSR2 starts without losing a record.
+// At SIGHUP the settings are read again, from the same command line, environment and file. Unless all of them are usable,
+// nothing changes. The service applies the changes that it can make while records flow. It logs every other change: those need
+// a new process, which SIGUSR2 starts without losing a record.
 
 // reloadNow reloads the settings, and tells systemd.
 func (s *service) reloadNow(ctx context.Context) {
@@ -28,7 +28,7 @@ func (s *service) reloadNow(ctx context.Context) {
 	}
 }
 
-// wake makes a channel readable that may be readable already.
+// wake makes a channel readable, unless it is already.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -54,7 +54,7 @@ func (s *service) reload(ctx context.Context) {
 	r.destinations()
 	r.rest()
 	for _, cl := range s.all() {
-		cl.tryAgain() // whoever has corrected a key does not want to wait for the next attempt
+		cl.tryAgain() // an operator who has corrected a key does not want to wait for the next attempt
 	}
 	if len(r.refused) > 0 {
 		s.log.Warn("reload: some changes are not in effect: they take a new process, which SIGUSR2 starts without losing a record, or a restart",
@@ -64,13 +64,13 @@ func (s *service) reload(ctx context.Context) {
 	s.log.Info("reload: the settings are in effect, and destinations that fail are tried again now", "applied", r.applied)
 }
 
-// all returns the classes, also those without a listener.
+// all returns the classes, including those without a listener.
 func (s *service) all() []*class { return append(slices.Clone(s.classes), s.left...) }
 
 // renewal is one reload.
 type renewal struct {
 	*service
-	ctx     context.Context // of the service
+	ctx     context.Context // the context of the service
 	next    *config
 	applied []string
 	refused []string // with the reason
@@ -114,7 +114,7 @@ func merged[V any](a, b map[string]V) map[string]V {
 	return m
 }
 
-// destinations applies -dest: new ones join, and those with another URL for the same place get another driver.
+// destinations applies -dest: new destinations join, and a destination with another URL for the same place gets another driver.
 func (r *renewal) destinations() {
 	before, after := r.c.destinations(), r.next.dests
 	for _, name := range slices.Sorted(maps.Keys(merged(before, after))) {
@@ -139,8 +139,8 @@ func (r *renewal) destinations() {
 	}
 }
 
-// inEach changes a destination of every class. The first error ends it: the same URL has the same mistake for each class, and a
-// reload that is repeated continues.
+// inEach changes a destination of every class. It stops at the first error, because the same URL has the same mistake for each
+// class; repeating the reload continues.
 func (r *renewal) inEach(change func(*class, context.Context, *config, string, string) error, name, url string) error {
 	for _, cl := range r.all() {
 		if err := change(cl, r.ctx, r.c, name, url); err != nil {
@@ -150,7 +150,7 @@ func (r *renewal) inEach(change func(*class, context.Context, *config, string, s
 	return nil
 }
 
-// rest names what was changed and cannot be applied.
+// rest names the changes that cannot be applied.
 func (r *renewal) rest() {
 	for _, name := range r.next.set.Changed(r.c.set) {
 		switch name {
@@ -171,9 +171,9 @@ func (r *renewal) rest() {
 // sameKey compares signing keys, which may be missing.
 func sameKey(a, b ed25519.PrivateKey) bool { return string(a) == string(b) }
 
-// join adds a destination to a class. A class that is down has it at its next attempt to open its spool.
+// join adds a destination to a class. If the class is down, its next attempt to open the spool uses the destination.
 func (cl *class) join(ctx context.Context, c *config, name, url string) error {
-	if cl.serves(name) { // since an earlier reload that another class ended, maybe with another URL
+	if cl.serves(name) { // since an earlier reload, which failed at another class; the URL may differ
 		return cl.replace(ctx, c, name, url)
 	}
 	cl.mu.Lock()
@@ -221,7 +221,7 @@ func (cl *class) replace(ctx context.Context, _ *config, name, url string) error
 	return nil
 }
 
-// tryAgain makes every destination of a class be tried now.
+// tryAgain makes a class retry every destination now.
 func (cl *class) tryAgain() {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()

@@ -18,19 +18,19 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// stallTimeout ends a drain in which nothing moves.
+// stallTimeout ends a drain that makes no progress.
 const stallTimeout = 10 * time.Minute
 
-// service is the collector at work: its classes, and what they share.
+// service is the running collector: its classes, and what they share.
 type service struct {
 	c      *config
 	log    *slog.Logger
 	cancel context.CancelCauseFunc // ends the process, with the reason
 
 	classes []*class
-	left    []*class   // without a listener; set when they have started
+	left    []*class   // without a listener; set once they have started
 	served  *served    // listeners that receive
-	holds   *attaches  // what was received before there was a spool
+	holds   *attaches  // records received before there was a spool
 	orphans *adoptions // spools that other instances left behind
 	status  *http.Server
 	socket  net.Listener // of status; nil without -http
@@ -45,7 +45,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	hangups := make(chan struct{}, 1)
-	sig, stopSignals := drain.Signals(&drain.SignalOptions{Logger: log, Reload: func() { wake(hangups) }}) // before the first line of the log, which may have no reader
+	sig, stopSignals := drain.Signals(&drain.SignalOptions{Logger: log, Reload: func() { wake(hangups) }}) // before the first line of the log, whose reader may have exited
 	defer stopSignals()
 	log.Info("collector", "version", version(), "pid", os.Getpid())
 	stopProfile, err := startProfile(c.cpuProfile)
@@ -58,11 +58,11 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	predecessor, err := s.inherit(ctx) // the configuration is good: now it may pass on its sockets
+	predecessor, err := s.inherit(ctx) // the configuration is good, so the predecessor may hand over its sockets
 	if err != nil {
 		return nil, err
 	}
-	trigger, resume, err := s.unfinishedDrain(ctx) // before a socket opens: an instance that ends receives nothing more
+	trigger, resume, err := s.unfinishedDrain(ctx) // before a socket opens: an instance that is ending receives nothing more
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +75,9 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.holds.busy.Go(func() { // signals are answered meanwhile
+		s.holds.busy.Go(func() { // in the background, so that signals are answered meanwhile
 			<-tried
-			s.runOthers(ctx) // also if the process is ending by now: its report must not be silent about them
+			s.runOthers(ctx) // even if the process is already ending: its report must include them
 			go s.requests(ctx, hangups, next)
 		})
 		return s.drainer.RunWith(ctx, sig)
@@ -94,11 +94,11 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	return s.drainer.RunWith(ctx, sig)
 }
 
-// runOthers delivers what other processes have left: classes without a listener, and spools of other instances. It comes after the
-// classes have their spools, since a predecessor has these open, too, and closes them at the same time as those that it leaves.
+// runOthers delivers what other processes left behind: classes without a listener, and spools of other instances. It runs after
+// the classes have opened their spools, because a predecessor closes those at the same time as the ones that it leaves behind.
 func (s *service) runOthers(ctx context.Context) {
 	s.left = runLeft(ctx, s.c, s.drainer, s.log, s.hasPredecessor)
-	s.orphans.start() // also for a drain: what they owe keeps this instance, too
+	s.orphans.start() // also for a drain: their pending records keep this instance, too
 }
 
 // requests answers the signals that do not end the service, one at a time, until ctx ends: hangups reloads the settings, next hands
@@ -133,7 +133,7 @@ func startProfile(file string) (stop func(), err error) {
 	}
 	return func() {
 		pprof.StopCPUProfile()
-		_ = f.Close() // a profile that is cut off says so when it is read
+		_ = f.Close() // a reader of a truncated profile gets an error
 	}, nil
 }
 
@@ -175,12 +175,12 @@ func newService(ctx context.Context, cancel context.CancelCauseFunc, c *config, 
 	}
 	s.status.Handler = s.pages(preStop)
 	for _, cl := range s.classes {
-		s.drainer.Down(cl.name, errStarting) // until it is added
+		s.drainer.Down(cl.name, errStarting) // until the class is added
 	}
 	return s, nil
 }
 
-// quiet is -quiesce as drain.Options have it.
+// quiet converts -quiesce to the value in drain.Options.
 func quiet(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
@@ -188,13 +188,13 @@ func quiet(d time.Duration) time.Duration {
 	return d
 }
 
-// inherit takes over the sockets of the process that has started this one to replace it; nil if there is none.
+// inherit takes over the sockets of the process that started this one to replace it; nil if there is none.
 func (s *service) inherit(ctx context.Context) (*ingest.Inheritance, error) {
 	predecessor, err := ingest.Inherit()
 	if err != nil || predecessor == nil {
 		return nil, err
 	}
-	s.parent = os.Getppid() // it exists: otherwise it would not answer Take
+	s.parent = os.Getppid() // the parent still exists: otherwise it would not answer Take
 	names := []string{httpName}
 	for _, cl := range s.classes {
 		for _, u := range cl.urls {
@@ -204,12 +204,12 @@ func (s *service) inherit(ctx context.Context) (*ingest.Inheritance, error) {
 	return predecessor, predecessor.Take(ctx, names...)
 }
 
-// hasPredecessor reports whether the process that has started this one to replace it still exists: a process whose parent ends gets
-// another one.
+// hasPredecessor reports whether the process that started this one to replace it still exists. When a parent exits, the kernel
+// gives its child another parent.
 func (s *service) hasPredecessor() bool { return s.parent != 0 && os.Getppid() == s.parent }
 
-// unfinishedDrain reports whether this process only drains: it continues a drain that was interrupted, or the platform is
-// already taking the instance away.
+// unfinishedDrain reports whether this process must only drain: because an earlier drain was interrupted, or because the
+// platform is already terminating the instance.
 func (s *service) unfinishedDrain(ctx context.Context) (trigger string, resume bool, err error) {
 	trigger, resume, err = drain.Interrupted(s.c.spoolDir)
 	if err != nil {
@@ -221,8 +221,8 @@ func (s *service) unfinishedDrain(ctx context.Context) (trigger string, resume b
 	return trigger, resume, nil
 }
 
-// start opens everything before anything is received: an error that ends the process here has lost nothing. A class that
-// fails in a way that is not fatal stays down and is retried while the others run.
+// start opens everything before anything is received, so that an error that ends the process here loses nothing. A class whose
+// error is not fatal stays down and is retried while the others run.
 func (s *service) start(ctx context.Context, listen bool) error {
 	var down []*class
 	for i, cl := range s.classes {
@@ -250,14 +250,14 @@ func (s *service) start(ctx context.Context, listen bool) error {
 	return nil
 }
 
-// The answer of readiness for a class that is not running yet.
+// The readiness errors of a class that is not running yet.
 var (
 	errStarting = errors.New("starting")
 	errTakeOver = errors.New("taking over: the predecessor still has the spool, and what arrives is kept in memory")
 )
 
-// fatal reports whether an error ends the whole process instead of leaving one class down: another process holds the spool,
-// the flags are unusable or contradict what the spool remembers, or an address cannot be bound.
+// fatal reports whether an error ends the whole process, instead of leaving one class down: another process holds the spool,
+// the flags are unusable or contradict what the spool has recorded, or an address cannot be bound.
 func fatal(err error) bool {
 	var op *net.OpError
 	return errors.Is(err, spool.ErrLocked) || errors.Is(err, spool.ErrPending) || errors.Is(err, errFlags) || errors.As(err, &op)

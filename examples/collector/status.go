@@ -16,15 +16,15 @@ import (
 	"github.com/penstock-go/penstock/ingest"
 )
 
-// The bounds of the status page, which anyone can use who reaches the port. Descriptors and memory that it takes are missing
-// for the spools and the listeners.
+// The limits of the status page, which anyone who can reach the port can use. Descriptors and memory that it uses are not
+// available to the spools and the listeners.
 const (
 	statusConns  = 64
 	statusHeader = 16 << 10 // bytes
 	statusTime   = 10 * time.Second
 )
 
-// pages are what the status page shows.
+// pages returns the handler of the status page.
 func (s *service) pages(preStop http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", s.drainer.Handler())
@@ -68,18 +68,18 @@ func (s *service) serveStatus(ctx context.Context, predecessor *ingest.Inheritan
 	return nil
 }
 
-// newStatus returns the server of the status page. Its time limits are short because no answer takes long, and because the
+// newStatus returns the server of the status page. Its time limits are short because every answer is quick, and because the
 // process waits for open requests when it ends.
 func newStatus(conns int, log *slog.Logger) *http.Server {
 	b := &bounded{most: conns, conns: map[net.Conn]conn{}}
 	return &http.Server{
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn), // its own default is standard error, which may block
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn), // the default, standard error, may block
 		ReadTimeout: statusTime / 2, WriteTimeout: statusTime, IdleTimeout: statusTime, MaxHeaderBytes: statusHeader,
 		ConnState: b.changed,
 	}
 }
 
-// serveUntilClosed serves until the server is closed. An Accept that fails does not end it.
+// serveUntilClosed serves until the server is closed. A failed Accept does not end it.
 func serveUntilClosed(s *http.Server, l net.Listener, log *slog.Logger) error {
 	err := s.Serve(&steadyListener{Listener: l, log: log})
 	if errors.Is(err, http.ErrServerClosed) {
@@ -88,7 +88,7 @@ func serveUntilClosed(s *http.Server, l net.Listener, log *slog.Logger) error {
 	return err
 }
 
-// steadyListener continues after an Accept that fails: http.Server would return at most errors.
+// steadyListener continues after a failed Accept: http.Server would return at most errors.
 type steadyListener struct {
 	net.Listener
 	log    *slog.Logger
@@ -109,7 +109,7 @@ func (l *steadyListener) Accept() (net.Conn, error) {
 	}
 }
 
-// explained names the likely cause of an error that a system call has no other reason to return.
+// explained adds the likely cause to an error for which the system call has no other reason.
 func explained(err error) error {
 	for _, errno := range []error{syscall.EPERM, syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP} {
 		if errors.Is(err, errno) {
@@ -119,8 +119,8 @@ func explained(err error) error {
 	return err
 }
 
-// bounded limits the connections of a server. For each one more it closes the one that has had no request for the longest
-// time, so that a health check gets through while somebody holds connections without using them.
+// bounded limits the connections of a server. For each connection beyond the limit it closes the one that has had no request
+// for the longest time, so that a health check succeeds while somebody holds connections without using them.
 type bounded struct {
 	most  int
 	mu    sync.Mutex
@@ -152,7 +152,7 @@ func (b *bounded) changed(c net.Conn, s http.ConnState) {
 	}
 }
 
-// evict closes a connection: an idle one rather than a busy one, and among those the oldest.
+// evict closes a connection: the oldest idle one, or the oldest busy one if none is idle.
 func (b *bounded) evict() {
 	var victim net.Conn
 	for c, x := range b.conns {
@@ -162,5 +162,5 @@ func (b *bounded) evict() {
 		}
 	}
 	delete(b.conns, victim)
-	_ = victim.Close() // it sends nothing more
+	_ = victim.Close() // no more is sent to it
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// pipes is a listener whose one connection is there already.
+// pipes is a listener that accepts one existing connection.
 type pipes struct {
 	conns chan net.Conn
 }
@@ -30,8 +30,8 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p.conns); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// TestStatusSlow: a client that announces a body and never sends it does not keep its connection, and so neither the end
-// of the process.
+// TestStatusSlow: a client that announces a body and never sends it cannot keep its connection, nor delay the end of the
+// process.
 func TestStatusSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStatus(statusConns, slog.New(slog.DiscardHandler))
@@ -52,7 +52,7 @@ func TestStatusSlow(t *testing.T) {
 	})
 }
 
-// TestStatusCrowd: those who hold connections take neither the descriptors of the spools nor the place of a health check.
+// TestStatusCrowd: clients that hold connections use up neither the descriptors of the spools nor the place of a health check.
 func TestStatusCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStatus(statusConns, slog.New(slog.DiscardHandler))
@@ -92,7 +92,7 @@ func TestStatusCrowd(t *testing.T) {
 	})
 }
 
-// TestStatusHeader: a header without end costs no more memory than its bound.
+// TestStatusHeader: an endless header uses no more memory than its limit.
 func TestStatusHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStatus(statusConns, slog.New(slog.DiscardHandler))
@@ -117,7 +117,7 @@ func TestStatusHeader(t *testing.T) {
 	})
 }
 
-// endless is a header that goes on and on.
+// endless is an endless header.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {
@@ -127,7 +127,7 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// refusing is a listener whose first Accepts fail in a way that http.Server gives up for.
+// refusing is a listener whose first Accepts return an error at which http.Server gives up.
 type refusing struct {
 	net.Listener
 	left int
@@ -142,7 +142,7 @@ func (r *refusing) Accept() (net.Conn, error) {
 
 func (r *refusing) Addr() net.Addr { return nil } // getsockname is refused as well
 
-// TestStatusOutlivesRefusedAccept: that the status page cannot be served for a while ends nothing, and is told once.
+// TestStatusOutlivesRefusedAccept: if the status page cannot be served for a while, the process continues, and logs it once.
 func TestStatusOutlivesRefusedAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()

@@ -23,13 +23,13 @@ const statusUsage = `Asks a running collector for its status page's numbers, and
 what to do about it.
 `
 
-// The exit codes of status beside the general ones.
+// The exit codes of status in addition to the general ones.
 const (
 	exitWarning = 3
 	exitError   = 4
 )
 
-// statusExits are the exit codes of status: a script needs no other output.
+// statusExits are the exit codes of status; a script needs no other output.
 var statusExits = []string{
 	"0  all is well",
 	"1  the collector does not answer",
@@ -44,7 +44,7 @@ type statusFlags struct {
 	json bool
 }
 
-// flags are those of status.
+// flags defines the flags of status.
 func (o *statusFlags) flags() *flag.FlagSet {
 	f := newFlagSet("collector status")
 	f.StringVar(&o.http, "http", cmp.Or(os.Getenv(cli.Variable("http")), "127.0.0.1:8080"), "`ADDR` of the collector's -http, or a URL")
@@ -97,7 +97,7 @@ func showStatus(args []string, stdout, stderr io.Writer) int {
 	return exitError
 }
 
-// maxStatus bounds what is read of an answer.
+// maxStatus bounds how much of an answer is read.
 const maxStatus = 64 << 20
 
 // getStatus asks a collector.
@@ -106,7 +106,7 @@ func getStatus(ctx context.Context, at string) (body []byte, s *status.Snapshot,
 	if err != nil {
 		return nil, nil, err
 	}
-	// It asks this host or one that it was told: a proxy of the environment is for other things.
+	// The address is this host or one that the user named: a proxy set in the environment is not meant for it.
 	client := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, DisableKeepAlives: true}}
 	r, err := client.Do(req)
 	if err != nil {
@@ -125,7 +125,7 @@ func getStatus(ctx context.Context, at string) (body []byte, s *status.Snapshot,
 	return body, s, nil
 }
 
-// statusURL is the address of /status.json for a value of -http.
+// statusURL returns the URL of /status.json for a value of -http.
 func statusURL(addr string) (string, error) {
 	if !strings.Contains(addr, "://") {
 		host, port, err := net.SplitHostPort(addr)

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestStatusCommand: the exit code tells how bad it is, and the table what and where.
+// TestStatusCommand: the exit code is the severity, and the table says what is wrong and where.
 func TestStatusCommand(t *testing.T) {
 	now := time.Date(2026, 11, 29, 2, 0, 0, 0, time.UTC)
 	lag := 125.0
@@ -84,7 +84,7 @@ func TestStatusCommand(t *testing.T) {
 	}
 }
 
-// TestStatusURL: an address as -http takes it is asked on this host.
+// TestStatusURL: an address in the form of -http is queried on this host.
 func TestStatusURL(t *testing.T) {
 	for addr, want := range map[string]string{
 		":8080": "http://127.0.0.1:8080/status.json", "0.0.0.0:80": "http://127.0.0.1:80/status.json", "[::]:80": "http://127.0.0.1:80/status.json",

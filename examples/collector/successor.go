@@ -13,12 +13,12 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// succeed takes over from the process that has started this one. An error before Commit ends this process, and the
-// predecessor continues. After Commit this process receives into memory until the predecessor has closed the spools. The channel is
-// closed when every spool is open, or cannot be opened for a reason other than the predecessor.
+// succeed takes over from the process that started this one. If it returns an error before Commit, this process ends and the
+// predecessor continues. After Commit this process receives into memory until the predecessor has closed the spools. The
+// channel is closed when every spool is open, or cannot be opened for a reason other than the predecessor.
 func (s *service) succeed(ctx context.Context, predecessor *ingest.Inheritance) (tried <-chan struct{}, err error) {
 	for _, cl := range s.classes {
-		// Later it would be too late: what is received would be in memory, and no spool would take it.
+		// After Commit it would be too late: received records would be in memory, and no spool would accept them.
 		if err := cl.spoolOptions.Check(cl.dir); err != nil {
 			return nil, fmt.Errorf("class %s: its spool would not open: %w", cl.name, err)
 		}
@@ -62,16 +62,16 @@ func (s *service) succeed(ctx context.Context, predecessor *ingest.Inheritance) 
 	return done, nil
 }
 
-// settle opens the spool as soon as the predecessor has closed it, and moves there what was received meanwhile (see attach).
-// It calls tried when it has the spool, or when something other than the predecessor is in the way, so that the other classes
-// need not wait for this one. The end of the process ends it: at once if something other than the predecessor is in the way,
-// otherwise when there is no time left.
+// settle opens the spool as soon as the predecessor has closed it, and moves the records received meanwhile into it (see
+// attach). It calls tried when the spool is open, or when something other than the predecessor prevents that, so that the other
+// classes need not wait for this one. When the process ends, settle gives up: immediately if something other than the
+// predecessor prevents the opening, otherwise when no time is left.
 func (cl *class) settle(d *drain.Drainer, tried func()) {
 	defer tried()
 	ending, last := cl.attaches.ending, cl.attaches.last
 	var logged time.Time
 	for {
-		over := ending.Err() != nil // so this is the last attempt, unless it is the predecessor
+		over := ending.Err() != nil // if so, this is the last attempt, unless the predecessor has the spool
 		err := cl.openSpool()
 		if err == nil {
 			err = cl.attach(d, tried)

@@ -42,8 +42,8 @@ func successor(t *testing.T, dir string, wait time.Duration) (*class, *drain.Dra
 	return cl, d
 }
 
-// TestEndWithoutSpool ends a successor that does not have its spool yet. What it holds in memory is kept if the predecessor closes the
-// spool in time, and otherwise counted as lost by a report that is not good news.
+// TestEndWithoutSpool ends a successor that does not have its spool yet. Its records in memory are kept if the predecessor
+// closes the spool in time. Otherwise they are counted as lost, and the report shows a failure.
 func TestEndWithoutSpool(t *testing.T) {
 	nowhere(t)
 	for name, x := range map[string]struct {
@@ -70,7 +70,7 @@ func TestEndWithoutSpool(t *testing.T) {
 			}
 			wait := 10 * time.Second
 			if !x.closes && !x.cut {
-				wait = 5 * time.Second // all of it passes, and one attempt must fit in
+				wait = 5 * time.Second // all of it passes, and it is long enough for one attempt
 			}
 			cl, d := successor(t, dir, wait)
 			cl.attaches.busy.Go(func() { cl.settle(d, func() {}) })

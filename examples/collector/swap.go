@@ -11,14 +11,14 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// swap is a destination whose driver can be replaced while objects are being sent: by one with other credentials or parameters
-// for the same place. A call that is under way ends with the driver that it began with, which is closed after it.
+// swap is a destination whose driver can be replaced while objects are being sent, by one with other credentials or parameters
+// for the same place. A call in progress ends with the driver that it began with; that driver is closed afterwards.
 type swap struct {
 	mu  sync.Mutex
 	now *opened
 }
 
-// opened is an open driver, and what still uses it.
+// opened is an open driver, and counts its users.
 type opened struct {
 	ship.Destination
 	use sync.WaitGroup
@@ -50,7 +50,7 @@ func (s *swap) replace(d ship.Destination) error {
 	return nil
 }
 
-// place is where a destination is; "" if its driver does not say.
+// place returns where a destination is; "" if its driver does not say.
 func place(d ship.Destination) string {
 	if l, ok := d.(ship.Locator); ok {
 		return l.Location()

@@ -12,12 +12,12 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestSwapConforms: a swap is a destination like the one behind it.
+// TestSwapConforms: a swap conforms to the contract of a destination, like its driver.
 func TestSwapConforms(t *testing.T) {
 	shiptest.Run(t, func(t *testing.T) ship.Destination { return newSwap(shiptest.Memory()) })
 }
 
-// slow is a destination at a place, which is closed once.
+// slow is a destination with a location; it must be closed once.
 type slow struct {
 	ship.Destination
 	at     string
@@ -33,8 +33,8 @@ func (s *slow) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 	return s.Destination.Stat(ctx, key)
 }
 
-// TestSwap: a call that is under way ends with the driver that it began with, which is then closed; the next call has the new one.
-// A driver for another place is refused.
+// TestSwap: a call in progress ends with the driver that it began with, which is closed afterwards; the next call uses the new
+// driver. A driver for another place is refused.
 func TestSwap(t *testing.T) {
 	store := shiptest.Memory()
 	open := func(at string) *slow {
@@ -51,7 +51,7 @@ func TestSwap(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := make(chan error, 1)
-	d, done := s.borrow() // as a call that has begun
+	d, done := s.borrow() // as a call in progress does
 	go func() {
 		defer done()
 		_, err := d.Stat(t.Context(), "absent")

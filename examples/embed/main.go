@@ -1,8 +1,8 @@
-// Embed is a service that an engineer would write around Penstock's packages: two classes with destinations of their own,
-// syslog over UDP, TLS, RELP and behind a load balancer that sends PROXY headers, and an HTTP server of the service's own whose
-// requests are records too. It ends when it is told to, and loses nothing.
+// Embed shows a service that an engineer would write around Penstock's packages: two classes with destinations of their own;
+// syslog over UDP, TLS, RELP and through a load balancer that sends PROXY headers; and the service's own HTTP server, whose
+// requests become records too. On a signal it drains, and loses nothing.
 //
-// It is there to be read and copied. `examples/collector` is the same as a finished program, with every flag.
+// It is an example to read and copy. `examples/collector` offers the same as a finished program, with every flag.
 package main
 
 import (
@@ -29,12 +29,12 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// config is what differs between hosts.
+// config holds the settings that differ between hosts.
 type config struct {
-	dir       string // of the spools
+	dir       string // for the spools
 	s3, sftp  string // URLs of the destinations
 	cert, key string // files, for TLS
-	// Addresses. Behind proxied is a load balancer with one of the addresses lb.
+	// Addresses. The load balancer connects to proxied, from addresses in lb.
 	udp, tls, relp, proxied, http string
 	lb                            netip.Prefix
 	logger                        *slog.Logger
@@ -67,7 +67,7 @@ func main() {
 	os.Exit(report.ExitCode())
 }
 
-// service is the whole process. Everything that it has opened, it has told the Drainer of.
+// service is the whole process. The Drainer knows everything that it has opened.
 type service struct {
 	c       *config
 	drainer *drain.Drainer
@@ -87,7 +87,8 @@ func newService(ctx context.Context, c *config) (*service, error) {
 	s.server = &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute}
 	s.drainer, err = drain.New(&drain.Options{
 		Dir: c.dir, OnSignal: drain.Drain, Timeout: 20 * time.Minute, Logger: c.logger,
-		// The service's own server appends without an Input: it must end before the spools are emptied.
+		// The service's own server appends records without being an Input, so it must end before the Drainer empties the
+		// spools.
 		Before: []drain.Step{{Name: "http", Run: s.server.Shutdown}},
 	})
 	if err != nil {
@@ -111,7 +112,7 @@ func newService(ctx context.Context, c *config) (*service, error) {
 	return s, nil
 }
 
-// class is a kind of traffic that the others cannot delay.
+// class is one kind of traffic; no other class can delay it.
 type class struct {
 	spool   *spool.Spool
 	shipper *ship.Shipper
@@ -130,7 +131,7 @@ func (s *service) openClass(ctx context.Context, name string, destinations ...st
 	}
 	sp, err := spool.Open(filepath.Join(s.c.dir, name), &spool.Options{
 		Class: name, Destinations: destinations, Logger: log,
-		MaxBytes: 8 << 30, // each class has its own quota: one that is full stops nothing but itself
+		MaxBytes: 8 << 30, // each class has its own quota, so a full class stops no other
 	})
 	if err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func (s *service) openClass(ctx context.Context, name string, destinations ...st
 	return &class{sp, sh}, nil
 }
 
-// listen opens the sockets and hands everything to the Drainer, which from then on ends it.
+// listen opens the sockets and hands everything to the Drainer, which closes it at the end.
 func (s *service) listen(security, other *class) error {
 	cert, err := tls.LoadX509KeyPair(s.c.cert, s.c.key)
 	if err != nil {
@@ -178,7 +179,7 @@ const (
 	maxEvents = 64      // bounds how many are in memory at once: each waits while the spool is full, and for a slow client for ReadTimeout at most
 )
 
-// events makes records of requests.
+// events turns HTTP requests into records.
 type events struct {
 	spool *spool.Spool
 	slots chan struct{}
@@ -186,12 +187,12 @@ type events struct {
 
 func newEvents(sp *spool.Spool) *events { return &events{sp, make(chan struct{}, maxEvents)} }
 
-// ServeHTTP makes a record of a request. The answer is the client's proof: 204 only after the record is kept.
+// ServeHTTP makes a record of a request. The answer 204 proves to the client that the record is kept.
 func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
-	default: // not read yet: the client may send it again
+	default: // the request was not read yet, so the client may send it again
 		later(w, "too many requests at once")
 		return
 	}
@@ -205,20 +206,20 @@ func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
-	case last > 0: // taken, and not kept yet: a client that sends it again would have it twice
+	case last > 0: // accepted, but not kept yet: if the client sent it again, it would be stored twice
 		w.WriteHeader(http.StatusAccepted)
-	default: // nothing was taken: the client may send it again
+	default: // nothing was accepted, so the client may send it again
 		later(w, err.Error())
 	}
 }
 
-// later refuses a request of which nothing was taken.
+// later refuses a request of which nothing was accepted.
 func later(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", "1")
 	http.Error(w, why, http.StatusServiceUnavailable)
 }
 
-// run serves until a signal comes, ctx ends, or the HTTP server fails, and then drains.
+// run serves until a signal arrives, ctx ends, or the HTTP server fails, and then drains.
 func (s *service) run(ctx context.Context) (*drain.Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -35,8 +35,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestService runs the service against servers in this process: a record over each of its ways in is at every destination of
-// its class, and the process ends as delivered.
+// TestService runs the service against servers in this process: a record sent to each of its listeners reaches every
+// destination of its class, and the process ends as delivered.
 func TestService(t *testing.T) {
 	c := testConfig(t)
 	s, err := newService(t.Context(), c)
@@ -174,7 +174,7 @@ func makeCertificate(t *testing.T, c *config) {
 	}
 }
 
-// body is a request's body that does not end before its test lets it.
+// body is a request body that does not end before its test allows it.
 type body struct {
 	read chan<- struct{}
 	end  <-chan struct{}
@@ -186,7 +186,7 @@ func (b body) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestTooManyEvents: no more requests are in memory at once than fit, and those that are refused may be sent again.
+// TestTooManyEvents: the number of requests in memory is limited, and refused requests may be sent again.
 func TestTooManyEvents(t *testing.T) {
 	sp, err := spool.Open(t.TempDir(), &spool.Options{Class: "other", Destinations: []string{"s3"}, MaxBytes: 64 << 20, SegmentBytes: 1 << 20})
 	if err != nil {

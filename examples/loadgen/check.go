@@ -25,7 +25,7 @@ import (
 
 var errNotAll = errors.New("not every line is there once, as it was sent")
 
-// checking are the settings of check.
+// checking holds the settings of check.
 type checking struct {
 	at, files []string
 	run       string
@@ -40,7 +40,7 @@ type checking struct {
 	runs    []runOf
 }
 
-// runOf is a run to be checked.
+// runOf is a run to check.
 type runOf struct {
 	name string
 	sent uint64
@@ -82,7 +82,7 @@ A run may be larger than memory: the numbers of the lines that were found take -
 	return c
 }
 
-// complete reads the reports, and notes mistakes in the settings.
+// complete reads the reports, and adds mistakes in the settings to s.
 func (o *checking) complete(s *cli.Set) {
 	if len(o.at) == 0 {
 		s.Bad("at", "", "the flag is missing")
@@ -151,7 +151,7 @@ func (o *checking) check(ctx context.Context, to *output) error {
 	return errors.Join(errs...)
 }
 
-// show prints what was found: a line of JSON, or text on a terminal. The gaps are for files.
+// show prints what was found: text on a terminal, otherwise a line of JSON. Only files contain the gaps.
 func show(to *output, f *report.Found) error {
 	if bar.IsTerminal(to.stdout) {
 		_, err := fmt.Fprint(to.stdout, foundText(f))
@@ -170,7 +170,7 @@ func show(to *output, f *report.Found) error {
 	return err
 }
 
-// foundText is a result for people.
+// foundText formats a result for people.
 func foundText(f *report.Found) string {
 	verdict := "every line is there once, as it was sent"
 	switch {
@@ -206,8 +206,8 @@ func (c *counter) add(data []byte) error {
 	return t.Err()
 }
 
-// checkAt counts at one destination. Reads that fail are retried. If something cannot be read in the end, that is an error, and
-// the number of missing lines stays unknown.
+// checkAt counts the lines at one destination. Failed reads are retried. If something still cannot be read, the result contains
+// the error, and the number of missing lines is unknown.
 func (o *checking) checkAt(ctx context.Context, to *output, u string) report.Found {
 	f := report.Found{At: u, Runs: map[string]report.FoundRun{}}
 	c := &counter{tallies: map[string]*fwlog.Tally{}}
@@ -243,7 +243,7 @@ func (o *checking) checkAt(ctx context.Context, to *output, u string) report.Fou
 	return f
 }
 
-// sum adds what a tally has found to f.
+// sum adds the results of a tally to f.
 func sum(t *fwlog.Tally, err *error, only bool, f *report.Found) report.FoundRun {
 	missing := t.Missing()
 	r := report.FoundRun{Sent: t.Sent(), Found: t.Found, Missing: &missing, Duplicate: t.Duplicate, Altered: t.Altered, FirstMissing: t.FirstMissing(5)}
@@ -266,7 +266,7 @@ func sum(t *fwlog.Tally, err *error, only bool, f *report.Found) report.FoundRun
 	return r
 }
 
-// gap adds a range of missing lines to the parts of a run that it lies in.
+// gap adds a range of missing lines to the parts of the run that it overlaps.
 func gap(parts []uint64, sent, from, to uint64) {
 	n := uint64(len(parts))
 	for from < to {
@@ -297,7 +297,7 @@ func (o *checking) read(ctx context.Context, to *output, u string, c *counter, f
 	return err
 }
 
-// watch shows the progress.
+// watch draws the progress until done is called.
 func (o *checking) watch(to *output, u string, c *counter, seen *listed) (done func()) {
 	begin := time.Now()
 	var sent uint64
@@ -314,7 +314,7 @@ func (o *checking) watch(to *output, u string, c *counter, seen *listed) (done f
 	}, func() string { return "loadgen: " + plain() })
 }
 
-// listed is a destination that notes what its listing contains.
+// listed is a destination that records which objects and spools were listed.
 type listed struct {
 	ship.Destination
 	objects atomic.Uint64
@@ -322,8 +322,8 @@ type listed struct {
 	spools  map[string]bool
 }
 
-// List implements ship.Lister. A listing that is begun again, after a failure, contains what the one before had: each object is
-// counted once, since keys come in order.
+// List implements ship.Lister. A listing that restarts after a failure repeats objects; each object is counted once, since keys
+// come in order.
 func (l *listed) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		lister, ok := l.Destination.(ship.Lister)
@@ -344,7 +344,7 @@ func (l *listed) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, 
 	}
 }
 
-// note notes the spool that an object comes from.
+// note records the spool of an object.
 func (l *listed) note(key string) {
 	if k, ok := object.ParseKey(key); ok {
 		l.spools[k.Spool] = true

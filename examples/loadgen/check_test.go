@@ -43,7 +43,7 @@ func linesOf(t *testing.T, run string, numbers ...uint64) (lines [][]byte) {
 	return lines
 }
 
-// upTo are the numbers from a (included) to b (not included), without some.
+// upTo returns the numbers from a (included) to b (not included), except some.
 func upTo(a, b uint64, without ...uint64) (numbers []uint64) {
 	for n := a; n < b; n++ {
 		skip := false
@@ -71,8 +71,8 @@ func reportOf(t *testing.T, run string, sent uint64) string {
 	return path
 }
 
-// TestCheckFleet: the lines of two machines, in the objects of three spools, at two destinations; what is missing, duplicated,
-// altered or of others is counted for each run and each destination.
+// TestCheckFleet: the lines of two machines are in the objects of three spools at two destinations. Missing, duplicated,
+// altered and foreign lines are counted for each run and each destination.
 func TestCheckFleet(t *testing.T) {
 	const a, b = "00112233445566778899aabbcc", "8899aabbccddeeff0011223344"
 	good, bad := t.TempDir(), t.TempDir()
@@ -126,7 +126,7 @@ func TestCheckFleet(t *testing.T) {
 	}
 }
 
-// TestCheckRefused: mistakes are named, above all two machines with one name.
+// TestCheckRefused: mistakes are reported, in particular two machines with the same name.
 func TestCheckRefused(t *testing.T) {
 	m1 := reportOf(t, "m1", 10)
 	empty := filepath.Join(t.TempDir(), "x")
@@ -148,8 +148,8 @@ func TestCheckRefused(t *testing.T) {
 	}
 }
 
-// TestCheckLarge: a run of thousands of millions of lines is counted in the least memory, here with one line in each page of
-// numbers, which is the worst order.
+// TestCheckLarge: a run of billions of lines is counted with the least memory, here with one line in each page of numbers,
+// which is the worst case.
 func TestCheckLarge(t *testing.T) {
 	const sent, step, n = 4_000_000_000, 200_000, 2000
 	dir, temp := t.TempDir(), t.TempDir()

@@ -16,11 +16,11 @@ type command struct {
 	synopsis   []string
 	text       string // with examples
 	set        *cli.Set
-	arguments  bool // some follow the flags
+	arguments  bool // arguments may follow the flags
 	do         func(ctx context.Context, to *output) error
 }
 
-// output is where a command writes.
+// output is where a command writes its output.
 type output struct {
 	stdout, stderr io.Writer
 }

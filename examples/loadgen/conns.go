@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	// answerTime is how long a peer has to close its side once it has everything.
+	// answerTime is how long a peer may take to close its side after it has received everything.
 	answerTime = 30 * time.Second
 	// lastTime is the same after a signal.
 	lastTime = time.Second
 )
 
-// past is a deadline that ends every wait.
+// past is a deadline in the past, which ends every wait.
 var past = time.Unix(1, 0)
 
 // datagrams sends each line as a datagram.
 type datagrams struct {
 	*net.UDPConn
-	size int // of all lines, if the kernel cuts a burst into datagrams (UDP_SEGMENT); otherwise 0
+	size int // of each line, if the kernel splits a burst into datagrams (UDP_SEGMENT); otherwise 0
 }
 
 func newDatagrams(c *net.UDPConn, size int) *datagrams {
@@ -46,7 +46,8 @@ func (d *datagrams) send(b *batch) (int, error) {
 		data := b.buf[from:b.ends[next-1]]
 		_, err := d.Write(data)
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			// This is the answer to an earlier datagram, when nobody listened; the kernel has not sent this one. Try once more.
+			// This error was caused by an earlier datagram, when nobody listened; the kernel has not sent this one. Try once
+			// more.
 			_, err = d.Write(data)
 		}
 		if err != nil {
@@ -61,7 +62,7 @@ func (d *datagrams) interrupt()                  { _ = d.SetWriteDeadline(past) 
 func (d *datagrams) close(context.Context) error { return d.Close() }
 func (d *datagrams) abort()                      { _ = d.Close() }
 
-// stream sends lines in a framing over TCP or TLS.
+// stream sends framed lines over TCP or TLS.
 type stream struct {
 	net.Conn
 	framing string
@@ -79,7 +80,7 @@ func (s *stream) send(b *batch) (int, error) {
 	return whole(s.ends, written), err
 }
 
-// whole is how many frames are in the first bytes that were written.
+// whole returns how many complete frames are in the first written bytes.
 func whole(ends []int, written int) (n int) {
 	for n < len(ends) && ends[n] <= written {
 		n++
@@ -90,7 +91,7 @@ func whole(ends []int, written int) (n int) {
 func (s *stream) interrupt() { _ = s.SetWriteDeadline(past) }
 func (s *stream) abort()     { _ = s.Conn.Close() }
 
-// close half-closes the connection, and waits until the peer, which has then read everything, closes the other half.
+// close half-closes the connection, and waits until the peer, having read everything, closes the other half.
 func (s *stream) close(ctx context.Context) error { return errors.Join(s.finish(ctx), s.Conn.Close()) }
 
 func (s *stream) finish(ctx context.Context) error {

@@ -17,18 +17,18 @@ import (
 
 const (
 	drawEvery  = 200 * time.Millisecond
-	printEvery = 10 * time.Second // where there is no terminal
+	printEvery = 10 * time.Second // without a terminal
 )
 
-// screen shows lines that change: on a terminal in place, elsewhere as plain lines at longer intervals.
+// screen shows changing lines: in place on a terminal, otherwise as plain lines at longer intervals.
 type screen struct {
 	w     io.Writer
 	live  bool
-	lines int // drawn last
+	lines int // lines drawn last
 }
 
-// start shows what text returns until the returned function is called. plain is the same in one line. Without a terminal at both
-// outputs, for example in a pipe, plain lines are printed.
+// start shows the lines that text returns until done is called. Unless both outputs are terminals (for example in a pipe), it
+// prints the single line that plain returns.
 func start(to *output, text func(width int) []string, plain func() string) (done func()) {
 	s := &screen{w: to.stderr, live: bar.IsTerminal(to.stdout) && bar.IsTerminal(to.stderr) && os.Getenv("TERM") != "dumb"}
 	every := printEvery
@@ -60,7 +60,7 @@ func start(to *output, text func(width int) []string, plain func() string) (done
 	}
 }
 
-// width is that of the terminal.
+// width returns the width of the terminal.
 func (s *screen) width() int {
 	if f, ok := s.w.(*os.File); ok {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 20 {
@@ -70,7 +70,7 @@ func (s *screen) width() int {
 	return 80
 }
 
-// draw draws lines over those drawn last.
+// draw draws lines over those that were drawn last.
 func (s *screen) draw(lines []string) {
 	if !s.live {
 		return
@@ -89,7 +89,7 @@ func (s *screen) draw(lines []string) {
 	_, _ = io.WriteString(s.w, b.String())
 }
 
-// shorten shortens a line to a number of characters: one that is wrapped would be drawn over itself.
+// shorten cuts a line to width characters: a wrapped line would break redrawing in place.
 func shorten(s string, width int) string {
 	if utf8.RuneCountInString(s) <= width {
 		return s
@@ -138,7 +138,7 @@ func (s *sending) show(to *output) (done func()) {
 	})
 }
 
-// spark draws the last values as a row of bars.
+// spark draws the last width values as a row of bars.
 func spark(values []float64, width int) string {
 	values = values[max(0, len(values)-width):]
 	high := 1.0
@@ -152,7 +152,7 @@ func spark(values []float64, width int) string {
 	return b.String()
 }
 
-// summary is a report for people.
+// summary formats a report for people.
 func summary(r *report.Report) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "run %s: %s lines, %s in %.1f s, %s lines/s\n", r.Run, units.Grouped(r.Sent), units.Size(r.Bytes), r.Seconds, units.Grouped(uint64(float64(r.Sent)/max(r.Seconds, 1e-9))))

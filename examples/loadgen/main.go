@@ -5,18 +5,18 @@
 //	loadgen check  -report FILE [-report FILE …] -at URL [-at URL …] [-class CLASS] [-out FILE] [-page FILE]
 //	loadgen check  -run ID -sent N -at URL [-at URL …]
 //
-// Send makes lines and sends them in the shape of a profile. Replay sends the datagrams of pcap and pcapng files. Both print one
-// JSON line that says how many lines they sent, and to which targets; on a terminal they draw their progress and print a summary.
-// With -report they write all they know to a file, with -page to an HTML page. Check reads every object at each destination (URLs
-// as the collector takes them) and exits with 1 unless every line is there, once, as it was sent. It adds up the reports of
-// several machines, and needs no more memory than -memory allows, however long the runs were.
+// Send makes lines and sends them at the rate of a profile. Replay sends the datagrams of pcap and pcapng files. Both print one
+// JSON line that says how many lines they sent, and to which targets; on a terminal they draw their progress and print a
+// summary. With -report they write all results to a file, with -page to an HTML page. Check reads every object at each
+// destination (URLs like those of the collector) and exits with 1 unless every line is there, once, as it was sent. It adds up
+// the reports of several machines, and its memory is limited to -memory, however long the runs were.
 //
 // # The way through the files
 //
-// main.go chooses the command, and command.go has what all of them share. send.go and replay.go make lines, run.go sends them at
-// the time that the profile says. target.go reads the URL of a target, conns.go and relp.go send to it. live.go draws the progress.
-// check.go counts what arrived. Package shape has the profiles, fwlog the lines, capture the packets, paged the numbers that
-// were found, and report the JSON and the page.
+// main.go chooses the command, and command.go has what all commands share. send.go and replay.go make lines, run.go sends them
+// at the times given by the profile. target.go parses the URL of a target, conns.go and relp.go send to it. live.go draws the
+// progress. check.go counts the lines that arrived. Package shape has the profiles, fwlog the lines, capture the packets, paged
+// the sets of sequence numbers found, and report the JSON and the page.
 package main
 
 import (
@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 2
 }
 
-// exitCode prints an error and returns its exit code.
+// exitCode prints an error and returns the exit code for it.
 func exitCode(c *command, err error, stderr io.Writer) int {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
@@ -80,7 +80,7 @@ func exitCode(c *command, err error, stderr io.Writer) int {
 	return 1
 }
 
-// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// call runs a command, and returns what it prints to standard output.
+// call runs a command, and returns its standard output.
 func call(ctx context.Context, c *command, args ...string) (string, error) {
 	var out bytes.Buffer
 	err := c.run(ctx, args, &out, io.Discard)
@@ -68,8 +68,8 @@ func peer(t *testing.T, serve func(net.Conn)) (url string) {
 	return "tcp://" + l.Addr().String()
 }
 
-// TestSendEndsOnSignal: whatever a peer does, or does not, a signal ends send within a few seconds, and what was sent is
-// said.
+// TestSendEndsOnSignal: whatever a peer does or does not do, a signal ends send within a few seconds, and the number of sent
+// lines is reported.
 func TestSendEndsOnSignal(t *testing.T) {
 	for name, serve := range map[string]func(net.Conn){
 		"never reads":   func(net.Conn) {},
@@ -81,18 +81,18 @@ func TestSendEndsOnSignal(t *testing.T) {
 			var begun sync.Once
 			url := peer(t, func(c net.Conn) {
 				if _, err := io.ReadFull(c, make([]byte, 512+1)); err == nil { // a whole line has arrived, so it was sent
-					begun.Do(func() { time.AfterFunc(700*time.Millisecond, cancel) }) // until then what nobody reads fills the buffers
+					begun.Do(func() { time.AfterFunc(700*time.Millisecond, cancel) }) // by then unread data has filled the buffers
 				}
 				serve(c)
 			})
 			args := []string{"-to", url, "-for", "1h", "-run", "signal"}
 			if name == "never answers" {
-				args = []string{"-to", url, "-count", "1000", "-run", "signal"} // it waits for the end of the peers
+				args = []string{"-to", url, "-count", "1000", "-run", "signal"} // send waits for the peers to close
 			}
 			var out string
 			done := make(chan error, 1)
 			go func() {
-				defer cancel() // an early end is no wait for a signal
+				defer cancel() // if it ends too early, it did not wait for a signal
 				var err error
 				out, err = call(ctx, sendCommand(), args...)
 				done <- err
@@ -162,7 +162,7 @@ func (c *cut) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestCheckGoesOn: connections that break while objects are listed and read cost time, and nothing of the count.
+// TestCheckGoesOn: connections that break while objects are listed and read delay the check, but do not change the counts.
 func TestCheckGoesOn(t *testing.T) {
 	dir := t.TempDir()
 	writeObject(t, dir, "run", 100)
@@ -183,7 +183,7 @@ func TestCheckGoesOn(t *testing.T) {
 	}
 }
 
-// TestCheckDoesNotGuess: what could not be read is not missing.
+// TestCheckDoesNotGuess: lines that could not be read do not count as missing.
 func TestCheckDoesNotGuess(t *testing.T) {
 	dir := t.TempDir()
 	writeObject(t, dir, "run", 100)

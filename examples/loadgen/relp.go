@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// relpConn sends lines over RELP: each is confirmed by the peer, and at most window of them are unconfirmed.
+// relpConn sends lines over RELP. The peer confirms each line; at most window lines are unconfirmed.
 type relpConn struct {
 	net.Conn
 	txnr  int           // of the last frame
-	room  chan struct{} // has an element for each unconfirmed frame
+	room  chan struct{} // contains an element for each unconfirmed frame
 	acked atomic.Uint64
 	sent  uint64
 	buf   []byte
 	ends  []int
 
 	closing atomic.Int64  // the number of the frame that ends the session; 0: none yet
-	ended   chan struct{} // closed after err was set: nothing more will be confirmed
+	ended   chan struct{} // closed after err is set: nothing more will be confirmed
 	err     error
 	told    bool // send has returned err
 }
@@ -57,7 +57,7 @@ func openRELP(c net.Conn, window int) (conn, error) {
 	return r, nil
 }
 
-// frame appends a frame.
+// frame appends a frame to dst.
 func (r *relpConn) frame(dst []byte, command string, data []byte) []byte {
 	r.txnr = r.txnr%maxTxnr + 1
 	dst = append(append(strconv.AppendInt(dst, int64(r.txnr), 10), ' '), command...)
@@ -68,7 +68,8 @@ func (r *relpConn) frame(dst []byte, command string, data []byte) []byte {
 	return append(dst, '\n')
 }
 
-// read reads the peer's confirmations until the connection ends. Only abort and close end it.
+// read reads the peer's confirmations until an error or the end of the connection. It does not close the connection; abort and
+// close do.
 func (r *relpConn) read(in *bufio.Reader) {
 	defer close(r.ended)
 	for want := 2; ; want = want%maxTxnr + 1 {
@@ -80,7 +81,7 @@ func (r *relpConn) read(in *bufio.Reader) {
 			r.err = errors.New("relp: the peer closes the session")
 		case a.txnr != want:
 			r.err = fmt.Errorf("relp: the peer answers frame %d, expected %d", a.txnr, want)
-		case int64(a.txnr) == r.closing.Load(): // some answer with a code, some without
+		case int64(a.txnr) == r.closing.Load(): // some peers answer with a code, some without
 			r.err = io.EOF
 		case a.code != 200:
 			r.err = fmt.Errorf("relp: the peer refuses a line: %d %s", a.code, a.text)
@@ -121,7 +122,7 @@ func (r *relpConn) send(b *batch) (int, error) {
 	return done, nil
 }
 
-// reserve waits for room in the window, and takes as much of it as there is, at most the given number of frames.
+// reserve waits for room in the window, and takes as many places as are free, at most most.
 func (r *relpConn) reserve(most int) (n int, err error) {
 	select {
 	case r.room <- struct{}{}:
@@ -140,12 +141,12 @@ func (r *relpConn) reserve(most int) (n int, err error) {
 	return n, nil
 }
 
-// lost says why the peer confirms no more.
+// lost returns why the peer confirms nothing more.
 func (r *relpConn) lost() error {
 	return fmt.Errorf("%w (%d of %d lines are confirmed)", r.err, r.acked.Load(), r.sent)
 }
 
-// interrupt ends a wait for the window as well: the reader's deadline ends the reader.
+// interrupt also ends a wait for the window: the read deadline ends the reader.
 func (r *relpConn) interrupt() {
 	_ = r.SetWriteDeadline(past)
 	_ = r.SetReadDeadline(time.Now().Add(lastTime))
@@ -156,7 +157,7 @@ func (r *relpConn) abort() {
 	<-r.ended
 }
 
-// close waits until the peer has confirmed everything, and ends the session. The peer answers in order: the answer to close
+// close waits until the peer has confirmed everything, and ends the session. The peer answers in order, so its answer to close
 // comes after all others.
 func (r *relpConn) close(ctx context.Context) error {
 	defer r.abort()
@@ -179,7 +180,7 @@ func (r *relpConn) close(ctx context.Context) error {
 	return r.lost()
 }
 
-// response is what a RELP server sends.
+// response is a frame from a RELP server.
 type response struct {
 	txnr    int
 	command string
@@ -245,13 +246,13 @@ func (a *response) read(data []byte) (err error) {
 	return nil
 }
 
-// readNumber reads 1 to 9 digits and the byte end after them; end 0 leaves a space or LF for the caller.
+// readNumber reads 1 to 9 digits and the byte end that follows; with end 0 it leaves a space or LF unread for the caller.
 func readNumber(in *bufio.Reader, end byte) (v int, err error) {
 	for i := 0; ; i++ {
 		c, err := in.ReadByte()
 		if err != nil {
 			if i == 0 {
-				return 0, err // io.EOF between frames is an end
+				return 0, err // io.EOF between frames is a regular end
 			}
 			return 0, unexpected(err)
 		}

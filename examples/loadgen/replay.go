@@ -71,11 +71,11 @@ A file that is damaged or cut off ends the run with an error, after the datagram
 	return c
 }
 
-// replayed is a feed of what captures have.
+// replayed is a feed of the datagrams in captures.
 type replayed struct {
 	files   []string
 	port    uint16
-	speed   float64 // 0: the profile says when
+	speed   float64 // 0: the profile sets the times
 	stamp   bool
 	run     string
 	sources int
@@ -83,22 +83,22 @@ type replayed struct {
 
 	file   *os.File
 	reader *capture.Reader
-	opened time.Duration // the time of the file's first datagram in the run
-	first  time.Time     // and in the capture
+	opened time.Duration // when the file's first datagram is due in the run
+	first  time.Time     // the time of that datagram in the capture
 	next   *capture.Datagram
-	err    error // ends the run
+	err    error // the error that ends the run
 	done   report.Replay
 
-	size int64        // of all files
-	read atomic.Int64 // of them
+	size int64        // of all files, in bytes
+	read atomic.Int64 // bytes read so far
 }
 
-// fill implements feed. A batch has lines of one source.
+// fill implements feed. All lines of a batch have the same source.
 func (r *replayed) fill(b *batch, to *targetURL, source *int, seq uint64, at time.Duration, most int) error {
 	for len(b.ends) < most {
 		if err := r.peek(at); err != nil {
 			if errors.Is(err, errDone) && len(b.ends) > 0 {
-				return nil // it comes again
+				return nil // the next call returns errDone again
 			}
 			return err
 		}
@@ -126,7 +126,7 @@ func (r *replayed) fill(b *batch, to *targetURL, source *int, seq uint64, at tim
 	return nil
 }
 
-// refuses says why a line cannot be sent as it is; "" if it can.
+// refuses returns why a line cannot be sent unchanged; "" if it can.
 func (u *targetURL) refuses(line []byte) string {
 	switch {
 	case len(line) == 0:
@@ -148,7 +148,7 @@ func containsLF(line []byte) bool {
 	return false
 }
 
-// peek makes next the next datagram of the files.
+// peek sets next to the next datagram of the files.
 func (r *replayed) peek(at time.Duration) error {
 	for r.next == nil {
 		if r.err != nil {
@@ -191,7 +191,7 @@ func (r *replayed) open() {
 	}
 }
 
-// end ends a file: its account is added to the sums.
+// end closes a file and adds its counts to the sums.
 func (r *replayed) end() {
 	if r.reader != nil {
 		r.done.Packets += r.reader.Packets()
@@ -216,7 +216,7 @@ func (r *replayed) skip(cause string, n uint64) {
 	r.done.Skipped[cause] += n
 }
 
-// account is what was read, of which so many lines were sent.
+// account returns what was read, after sent lines were sent.
 func (r *replayed) account(sent uint64) *report.Replay {
 	r.close()
 	left := r.done.Packets - sent
@@ -237,7 +237,7 @@ func (r *replayed) progress(uint64, time.Duration) (float64, string) {
 	return float64(n) / float64(max(1, r.size)), fmt.Sprintf("%s of %s read", units.Size(uint64(n)), units.Size(uint64(r.size)))
 }
 
-// counting counts what is read.
+// counting counts the bytes that are read.
 type counting struct {
 	io.Reader
 	n *atomic.Int64

@@ -45,7 +45,7 @@ func writeCapture(t *testing.T, step time.Duration, payloads ...string) string {
 	return path
 }
 
-// replayedTo replays captures to a listener, and returns the report, what was received, and the error.
+// replayedTo replays captures to a listener. It returns the report, the received lines, and the error.
 func replayedTo(t *testing.T, listenURL, query string, args ...string) (r report.Report, got [][]byte, err error) {
 	t.Helper()
 	addr, s, shut := listen(t, listenURL)
@@ -60,7 +60,7 @@ func replayedTo(t *testing.T, listenURL, query string, args ...string) (r report
 	return r, shut(), err
 }
 
-// TestReplay: the datagrams arrive as they were captured, in their time, or stamped so that each proves itself.
+// TestReplay: the datagrams arrive as captured and at their times, or stamped so that each proves itself.
 func TestReplay(t *testing.T) {
 	var lines []string
 	for i := range 40 {
@@ -95,7 +95,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestReplayAccount: what cannot be sent is counted: packets = sent + skipped.
+// TestReplayAccount: datagrams that cannot be sent are counted: packets = sent + skipped.
 func TestReplayAccount(t *testing.T) {
 	path := writeCapture(t, 0, "one", "", "two\nlines", "three")
 	r, got, err := replayedTo(t, "tcp://127.0.0.1:0?framing=newline", "", "-speed", "0", path)

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/examples/loadgen/report"
 )
 
-// sending is a run while it goes on.
+// sending is a run in progress.
 type sending struct {
 	*load
 	feed    feed
@@ -28,7 +28,7 @@ type sending struct {
 	now     atomic.Pointer[moment] // for the progress
 }
 
-// moment is what the progress shows.
+// moment is what the progress display shows.
 type moment struct {
 	at      time.Duration
 	seq     uint64
@@ -36,7 +36,7 @@ type moment struct {
 	targets []uint64
 }
 
-// send sends what a feed has, and reports it.
+// send sends the lines of a feed, and reports the result.
 func (l *load) send(ctx context.Context, to *output, f feed) error {
 	s := &sending{load: l, feed: f, sources: make([]uint64, l.sources)}
 	defer func() {
@@ -52,7 +52,7 @@ func (l *load) send(ctx context.Context, to *output, f feed) error {
 		s.targets = append(s.targets, t)
 	}
 
-	// A peer that reads nothing must not prevent a signal from ending the program.
+	// A peer that reads nothing must not keep a signal from ending the program.
 	defer context.AfterFunc(ctx, func() {
 		for _, t := range s.targets {
 			t.interrupt()
@@ -73,8 +73,8 @@ func (l *load) send(ctx context.Context, to *output, f feed) error {
 	return errors.Join(sendErr, l.publish(to, s.report(took, sendErr)))
 }
 
-// pace sends until the feed is done. It keeps the rate by sending each millisecond the lines that are due. After a late wake-up
-// it catches up in bursts of at most maxBurst, so that a pause here does not flood the receiver.
+// pace sends until the feed is done. To keep the rate, it sends in each millisecond the lines that are due. After a late
+// wake-up it catches up in bursts of at most maxBurst, so that a pause in this process does not flood the receiver.
 func (s *sending) pace(ctx context.Context) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -126,7 +126,7 @@ func (s *sending) bytes() (n uint64) {
 	return n
 }
 
-// note takes a sample, for the report and for the progress.
+// note takes a sample for the report and the progress display.
 func (s *sending) note(at time.Duration) {
 	m := &moment{at: at, seq: s.seq, bytes: s.bytes()}
 	for _, t := range s.targets {
@@ -136,9 +136,9 @@ func (s *sending) note(at time.Duration) {
 	s.now.Store(m)
 }
 
-// report is what is known at the end.
+// report returns the results at the end.
 func (s *sending) report(took time.Duration, err error) *report.Report {
-	host, _ := os.Hostname() // "" says as much
+	host, _ := os.Hostname() // "" if it is unknown
 	r := &report.Report{
 		Version: report.Version, Run: s.run, Host: host, Started: s.begin.UTC(), Seconds: took.Seconds(),
 		Profile: s.profile.String(), Spread: s.spread.String(), Size: s.feed.lineSize(),
@@ -161,7 +161,7 @@ func (s *sending) report(took time.Duration, err error) *report.Report {
 	return r
 }
 
-// publish prints a report, and writes the files that were asked for.
+// publish prints a report, and writes the requested files.
 func (l *load) publish(to *output, r *report.Report) error {
 	var errs []error
 	if l.report != "" {

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setSegment asks the kernel to cut what is written into datagrams of size bytes (UDP_SEGMENT, udp(7)): one system call
-// for a burst. It reports whether the kernel will.
+// setSegment asks the kernel to split a written buffer into datagrams of size bytes (UDP_SEGMENT, udp(7)), so that a burst is
+// one system call. It reports whether the kernel agrees.
 func setSegment(c *net.UDPConn, size int) bool {
 	raw, err := c.SyscallConn()
 	if err != nil || size > 1400 {
-		return false // a segment must fit the path's MTU, which loopback's is not a measure of
+		return false // a segment must fit the MTU of the path; the MTU of loopback says nothing about that
 	}
 	ok := false
 	if err := raw.Control(func(fd uintptr) {

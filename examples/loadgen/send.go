@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/examples/loadgen/shape"
 )
 
-// load are the settings that send and replay share.
+// load holds the settings that send and replay share.
 type load struct {
 	to      []string
 	run     string
@@ -40,7 +40,7 @@ func (l *load) flags(s *cli.Set) {
 	s.BoolVar(&l.quiet, "quiet", false, "show no progress")
 }
 
-// check completes the settings and notes mistakes in them.
+// check completes the settings and adds mistakes in them to s.
 func (l *load) check(s *cli.Set) {
 	if len(l.to) == 0 {
 		s.Bad("to", "", "the flag is missing")
@@ -122,24 +122,25 @@ Over TCP and TLS, "sent" is what the kernel has taken; at the end send waits unt
 
 // feed makes lines for targets.
 type feed interface {
-	// fill puts lines for a target into a batch, at most the given number, the first with sequence number seq. at is the time
-	// since the start. source is the one whose turn it is; a feed that has its own sources changes it. If no line is due, the
-	// batch stays empty. After an error the lines in the batch are sent before the run ends. errDone: there are no more.
+	// fill puts lines for a target into a batch: at most most lines, the first with sequence number seq. at is the time since
+	// the start. source is the source whose turn it is; a feed with its own sources changes it. If no line is due, the batch
+	// stays empty. After an error the lines in the batch are sent before the run ends. errDone means that there are no more
+	// lines.
 	fill(b *batch, to *targetURL, source *int, seq uint64, at time.Duration, most int) error
-	// lineSize is the size of all lines; 0 if they differ.
+	// lineSize returns the size of every line; 0 if sizes differ.
 	lineSize() int
-	// progress is which part is done, from 0 to 1, and what of the whole that is in words.
+	// progress returns which part is done, from 0 to 1, and describes it in words.
 	progress(seq uint64, at time.Duration) (part float64, of string)
 }
 
 var errDone = errors.New("done")
 
-// made is a feed of lines that are made.
+// made is a feed of generated lines.
 type made struct {
 	gen    *fwlog.Generator
 	size   int
-	count  uint64        // of lines; 0: any number
-	length time.Duration // 0: any
+	count  uint64        // of lines; 0: no limit
+	length time.Duration // 0: no limit
 }
 
 func (m *made) fill(b *batch, to *targetURL, source *int, seq uint64, at time.Duration, most int) error {

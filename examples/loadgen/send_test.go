@@ -23,7 +23,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// sink keeps what a listener hands over.
+// sink keeps the data that a listener passes to it.
 type sink struct {
 	mu      sync.Mutex
 	records [][]byte
@@ -49,7 +49,7 @@ func (s *sink) Offer(ctx context.Context, batch []segment.Record) (uint64, error
 func (s *sink) WaitDurable(context.Context, uint64) error { return nil }
 func (s *sink) Account(segment.Account)                   {}
 
-// listen starts one of Penstock's own listeners. shut ends it, and returns what it received.
+// listen starts one of Penstock's listeners. shut closes it, and returns the received lines.
 func listen(t *testing.T, url string) (addr string, s *sink, shut func() [][]byte) {
 	t.Helper()
 	l, err := ingest.Listen(url, &ingest.Options{Framings: map[string]ingest.Framing{"relp": relp.Framing}})
@@ -78,7 +78,7 @@ func listen(t *testing.T, url string) (addr string, s *sink, shut func() [][]byt
 	return l.Addr().String(), s, shut
 }
 
-// TestFramings: every way to send reaches Penstock's own listener whole: each line once, in the format that was asked for.
+// TestFramings: with every framing, Penstock's listener receives each line once, in the requested format.
 func TestFramings(t *testing.T) {
 	dir := t.TempDir()
 	testserver.WriteCert(t, dir, "server")
@@ -109,7 +109,7 @@ func TestFramings(t *testing.T) {
 				t.Errorf("%d lines are confirmed", r.Acked)
 			}
 			for s.count() < sent {
-				<-s.come // the test's own time-out ends a wait for what is lost
+				<-s.come // lost lines make this wait until the test times out
 			}
 			tally := fwlog.NewTally("f", sent)
 			for _, line := range shut() {
@@ -131,7 +131,7 @@ func (s *sink) count() int {
 	return len(s.records)
 }
 
-// TestRELPRefused: what a RELP server does not confirm is said; nothing hangs.
+// TestRELPRefused: lines that a RELP server does not confirm are reported, and nothing hangs.
 func TestRELPRefused(t *testing.T) {
 	for name, c := range map[string]struct{ answers, want string }{
 		"no session":     {"1 rsp 7 500 no!\n", "refuses the session: 500 no!"},
@@ -150,7 +150,7 @@ func TestRELPRefused(t *testing.T) {
 				open, rest, _ := strings.Cut(c.answers, "OK\n")
 				if rest != "" {
 					_, _ = io.WriteString(conn, open+"OK\n")
-					for range 4 { // the offers' other lines, and the first two messages
+					for range 4 { // the other lines of the offer, and the first two messages
 						_, _ = in.ReadString('\n')
 					}
 					open = rest
@@ -167,7 +167,7 @@ func TestRELPRefused(t *testing.T) {
 	}
 }
 
-// TestRefusedTargets: every mistake is named before anything is sent.
+// TestRefusedTargets: every mistake is reported before anything is sent.
 func TestRefusedTargets(t *testing.T) {
 	for url, want := range map[string][]string{
 		"udp://h":                                 {"port is missing"},
@@ -193,8 +193,8 @@ func TestRefusedTargets(t *testing.T) {
 	}
 }
 
-// TestProfileKept: a ramp sends what its integral says, and the report has the course of it, and the busy source. Its time is not the
-// machine's, which may be too busy to keep a rate.
+// TestProfileKept: a ramp sends as many lines as its integral says, and the report has its course and the busiest source. The
+// test's time is not that of the machine, which may be too busy to keep a rate.
 func TestProfileKept(t *testing.T) {
 	addr, _, _ := listen(t, "udp://127.0.0.1:0")
 	file := t.TempDir() + "/r.json"
@@ -238,7 +238,7 @@ func FuzzReadResponse(f *testing.F) {
 	})
 }
 
-// TestWhole: of a write that was interrupted only whole lines count as sent.
+// TestWhole: of an interrupted write, only whole lines count as sent.
 func TestWhole(t *testing.T) {
 	ends := []int{10, 25, 40}
 	for written, want := range map[int]int{0: 0, 9: 0, 10: 1, 24: 1, 25: 2, 39: 2, 40: 3} {

@@ -19,13 +19,13 @@ import (
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 )
 
-// maxBurst is how many lines are made and sent at a time: as many as one send with UDP_SEGMENT may carry.
+// maxBurst is how many lines are made and sent at a time: as many as one send with UDP_SEGMENT may contain.
 const maxBurst = 64
 
-// maxLine is the largest line: what fits in a UDP datagram over IPv4.
+// maxLine is the size of the largest line: what fits in a UDP datagram over IPv4.
 const maxLine = 65507
 
-// framings are the ways to cut a TCP stream into lines; appendFrame writes them.
+// framings are the ways to divide a TCP stream into lines; appendFrame writes them.
 var framings = []string{"newline", "octet", "len16", "len32"}
 
 // targetForms are the URLs of targets, for the help.
@@ -54,13 +54,13 @@ func (b *batch) line(i int) []byte {
 
 // conn sends lines.
 type conn interface {
-	// send sends a burst. It returns how many of its lines the kernel has taken.
+	// send sends a burst. It returns how many of its lines the kernel has accepted.
 	send(b *batch) (int, error)
-	// interrupt ends a send that waits for a peer that reads nothing, and all later ones.
+	// interrupt ends a send that waits for a peer that reads nothing. All later sends fail.
 	interrupt()
-	// close ends the connection once the peer has everything, if that can be known.
+	// close closes the connection once the peer has received everything, as far as the protocol can tell.
 	close(ctx context.Context) error
-	// abort ends it at once.
+	// abort closes the connection immediately.
 	abort()
 }
 
@@ -73,7 +73,7 @@ type target struct {
 	bytes uint64
 }
 
-// targetURL is what the URL of a target says.
+// targetURL is the parsed URL of a target.
 type targetURL struct {
 	scheme, host, framing string
 	format                fwlog.Format
@@ -81,11 +81,11 @@ type targetURL struct {
 	tls                   *tls.Config
 }
 
-// parseTarget reads the URL of a target. The error names every mistake in it.
+// parseTarget parses the URL of a target. The error names every mistake in it.
 func parseTarget(raw string) (*targetURL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.User != nil {
-		return nil, fmt.Errorf("this is no URL of a target: use %s", targetForms) // without the URL, in which a password may be by mistake
+		return nil, fmt.Errorf("this is no URL of a target: use %s", targetForms) // without the URL, which may contain a password
 	}
 	var errs []error
 	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
@@ -131,7 +131,7 @@ func parseTarget(raw string) (*targetURL, error) {
 	return t, errors.Join(errs...)
 }
 
-// tlsConfig is that of a client. ca is a file of certificates to trust instead of the system's.
+// tlsConfig returns the configuration of a client. ca is a file of certificates to trust instead of the system's.
 func tlsConfig(ca, cert, key, name, host string) (*tls.Config, error) {
 	c := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
 	if name == "" {
@@ -157,7 +157,7 @@ func tlsConfig(ca, cert, key, name, host string) (*tls.Config, error) {
 	return c, nil
 }
 
-// dial opens the connections to a target. size is that of all lines; 0 if they differ.
+// dial opens the connections to a target. size is the size of every line; 0 if sizes differ.
 func dial(ctx context.Context, raw string, conns, size int) (*target, error) {
 	parts, err := parseTarget(raw)
 	if err != nil {
@@ -203,7 +203,7 @@ func (u *targetURL) dial(ctx context.Context, size int) (conn, error) {
 	return &stream{Conn: c, framing: u.framing}, nil
 }
 
-// send sends a burst over the conn of a source. It returns how many lines the kernel has taken.
+// send sends a burst over the conn of a source. It returns how many lines the kernel has accepted.
 func (t *target) send(source int, b *batch) (int, error) {
 	n, err := t.conns[source].send(b)
 	t.lines += uint64(n)
@@ -216,7 +216,7 @@ func (t *target) send(source int, b *batch) (int, error) {
 	return n, err
 }
 
-// acked is how many lines the peers have confirmed; acks: they do.
+// acked returns how many lines the peers have confirmed; acks reports whether they confirm lines at all.
 func (t *target) acked() (n uint64, acks bool) {
 	for _, c := range t.conns {
 		if r, ok := c.(*relpConn); ok {
@@ -226,14 +226,14 @@ func (t *target) acked() (n uint64, acks bool) {
 	return n, acks
 }
 
-// interrupt ends a send that waits for a peer that reads nothing, and all later ones.
+// interrupt ends a send that waits for a peer that reads nothing. All later sends fail.
 func (t *target) interrupt() {
 	for _, c := range t.conns {
 		c.interrupt()
 	}
 }
 
-// errSilent says that a peer has not shown that it has everything.
+// errSilent means that a peer has not shown that it has received everything.
 var errSilent = errors.New("the peer has not closed its side")
 
 // close ends the connections.
@@ -266,7 +266,7 @@ func (t *target) abort() {
 	}
 }
 
-// appendFrame appends a line in a framing.
+// appendFrame appends a line, framed as framing says.
 func appendFrame(dst []byte, framing string, line []byte) []byte {
 	switch framing {
 	case "newline":

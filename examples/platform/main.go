@@ -1,4 +1,4 @@
-// Platform plays an EC2 instance of an Auto Scaling group, or an ECS task, on loopback, so that a scale-in can be tried by
+// Platform simulates, on loopback, an EC2 instance of an Auto Scaling group or an ECS task, so that a scale-in can be tried by
 // hand with any service that uses package drain:
 //
 //	go run ./examples/platform
@@ -7,7 +7,7 @@
 //	curl -X POST http://127.0.0.1:9900/terminate
 //	curl http://127.0.0.1:9900/state
 //
-// POST /terminate takes the instance away, /reclaim announces a spot interruption, and GET /state shows what became of the
+// POST /terminate terminates the instance, /reclaim announces a spot interruption, and GET /state shows what became of the
 // instance, with every call that the service has made.
 package main
 
@@ -60,7 +60,7 @@ export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake
 `, url)
 }
 
-// handler serves one fake instance and one fake task.
+// handler simulates one instance and one task.
 func handler(o *draintest.GroupOptions) http.Handler {
 	g, task := draintest.NewGroup(o), &draintest.ECSTask{}
 	i := g.Launch()
@@ -79,7 +79,7 @@ func handler(o *draintest.GroupOptions) http.Handler {
 		}
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(s) // the client may have gone
+		_ = enc.Encode(s) // the client may have closed the connection
 	})
 	return mux
 }
@@ -101,7 +101,7 @@ type call struct {
 	Taken  bool   `json:"taken"`
 }
 
-// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

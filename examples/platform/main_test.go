@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestPlatform: the exports lead the real packages here, and the state says what they did.
+// TestPlatform: with the exports, the real packages use this platform, and the state shows their calls.
 func TestPlatform(t *testing.T) {
 	srv := httptest.NewServer(handler(&draintest.GroupOptions{}))
 	defer srv.Close()

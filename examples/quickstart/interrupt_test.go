@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/drain"
 )
 
-// TestInterrupted: what the listeners have received is in the spools when the message says so.
+// TestInterrupted: when the message says so, the records that the listeners have received are in the spools.
 func TestInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())

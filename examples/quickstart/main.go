@@ -1,5 +1,5 @@
-// Quickstart shows the whole way on one machine, with nothing installed: it starts an S3 endpoint and an SFTP server on
-// loopback, runs two classes of traffic through Penstock, takes one destination away for some seconds in the middle,
+// Quickstart shows the whole path of the records on one machine, with nothing installed: it starts an S3 endpoint and an SFTP
+// server on loopback, runs two classes of traffic through Penstock, takes one destination down for some seconds in the middle,
 // drains, reads everything back from both destinations, and prints the balance. It exits with 0 only if no record is missing,
 // duplicated or altered.
 package main
@@ -48,7 +48,7 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 			return err
 		}
 	}
-	// The log goes to a file: the terminal belongs to the view.
+	// The log goes to a file, because the terminal is needed for the view.
 	logFile, err := os.OpenFile(filepath.Join(dir, "quickstart.log"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 	return conclude(dir, w, report, found, outage, each)
 }
 
-// interrupted ends the demonstration early: what the listeners have received is in the spools after it.
+// interrupted ends the demonstration early: afterwards everything that the listeners have received is in the spools.
 func interrupted(ctx context.Context, w *world, dir string) error {
 	if _, err := w.drainer.Stop(context.WithoutCancel(ctx), "interrupted"); err != nil {
 		return fmt.Errorf("interrupted: %w", err)
@@ -139,7 +139,7 @@ func conclude(dir string, w *world, report *drain.Report, found []result, outage
 	return nil
 }
 
-// table prints the result. It comes last, so that it is still on the screen.
+// table prints the result. It comes last, so that it stays visible on the screen.
 func table(b *bytes.Buffer, found []result, each uint64) (ok bool) {
 	ok = true
 	fmt.Fprintf(b, "%-6s %-5s %10s %10s %10s %10s %10s\n", "class", "at", "sent", "found", "missing", "doubled", "altered")
@@ -151,7 +151,7 @@ func table(b *bytes.Buffer, found []result, each uint64) (ok bool) {
 	return ok
 }
 
-// fileURL names a directory, whatever characters its path has.
+// fileURL returns the URL of a directory, whatever characters its path contains.
 func fileURL(elem ...string) string {
 	return (&url.URL{Scheme: "file", Path: filepath.Join(elem...)}).String()
 }
@@ -205,7 +205,7 @@ func (a *act) watch() (end func()) {
 	return sync.OnceFunc(func() { close(done); <-gone })
 }
 
-// outage stops the idc for the middle third of the time that sending takes, at most eight seconds.
+// outage takes the idc down for the middle third of the sending time, at most eight seconds.
 func (a *act) outage(ctx context.Context, sending time.Duration) (time.Duration, error) {
 	wait := func(d time.Duration) {
 		select {
@@ -227,7 +227,7 @@ func (a *act) outage(ctx context.Context, sending time.Duration) (time.Duration,
 	return time.Since(begin), nil
 }
 
-// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

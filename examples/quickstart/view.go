@@ -11,17 +11,17 @@ import (
 	"golang.org/x/term"
 )
 
-// view shows what happens: redrawn in place on a terminal, as a plain line each second elsewhere.
+// view shows the progress: redrawn in place on a terminal, otherwise as one plain line per second.
 type view struct {
 	out   io.Writer
 	live  bool
 	width int
-	drawn int // lines to go back over
+	drawn int // lines drawn last, to move back over
 	begin time.Time
 	last  time.Time
 }
 
-// scene is what is shown at one moment.
+// scene is what the view shows at one moment.
 type scene struct {
 	stage   string // "sending", "draining", "reading back"
 	classes []classRow
@@ -34,7 +34,7 @@ type classRow struct {
 	sent        uint64
 	received    uint64
 	perSecond   float64
-	backlog     uint64 // bytes of payload that some destination still lacks
+	backlog     uint64 // bytes of payload that some destination has not received yet
 }
 
 type destRow struct {
@@ -66,7 +66,7 @@ func colours(noColor string) (dim, bold, red, green, reset string) {
 	return "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 }
 
-// show draws the scene; on something that is no terminal, at most once a second.
+// show draws the scene; without a terminal, at most once a second.
 func (v *view) show(s scene) {
 	now := time.Now()
 	if !v.live {
@@ -127,7 +127,7 @@ func (v *view) plain(s scene) string {
 	return b.String()
 }
 
-// clip cuts a line to the width of the terminal, not counting escape sequences, so that going back over it works.
+// clip cuts a line to the width of the terminal, not counting escape sequences: a wrapped line would break redrawing in place.
 func clip(s string, width int) string {
 	n, esc := 0, false
 	for i, r := range s {

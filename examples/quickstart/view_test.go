@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// NO_COLOR takes away colours, and nothing of what makes the view live.
+// NO_COLOR removes only colours; the view stays live.
 func TestNoColor(t *testing.T) {
 	defer func(a, b, c, d, e string) { dim, bold, red, green, reset = a, b, c, d, e }(dim, bold, red, green, reset)
 	for _, noColor := range []string{"", "1"} {

@@ -25,7 +25,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// world is everything that runs: two servers, two classes, and the Drainer that will end them.
+// world is everything that runs: two servers, two classes, and the Drainer that ends them.
 type world struct {
 	s3            *s3d.Server
 	sftp          *sftpd.Server
@@ -63,7 +63,7 @@ func build(ctx context.Context, dir string, log *slog.Logger) (*world, error) {
 	if w.sftp, err = sftpd.Start(w.idcDir, filepath.Join(dir, "keys"), &sftpd.Options{Logger: log}); err != nil {
 		return nil, err
 	}
-	// The SDK's usual way of getting credentials, as in a real service; here they are the demonstration's own.
+	// The SDK gets its credentials in the usual way, as in a real service; here they are the demonstration's own.
 	for k, v := range map[string]string{"AWS_ACCESS_KEY_ID": "penstock", "AWS_SECRET_ACCESS_KEY": "penstock-secret", "AWS_SESSION_TOKEN": ""} {
 		if err := os.Setenv(k, v); err != nil {
 			return nil, err
@@ -86,7 +86,7 @@ func build(ctx context.Context, dir string, log *slog.Logger) (*world, error) {
 	return w, nil
 }
 
-// start wires one class as a service would: destinations, spool, shipper, listener.
+// start connects the parts of one class as a service would: destinations, spool, shipper, listener.
 func (w *world) start(ctx context.Context, c *class, dir string, log *slog.Logger) (err error) {
 	c.run = "quickstart-" + c.name
 	dests := map[string]ship.Destination{}
@@ -97,7 +97,7 @@ func (w *world) start(ctx context.Context, c *class, dir string, log *slog.Logge
 	}
 	c.spool, err = spool.Open(dir, &spool.Options{
 		Class: c.name, Destinations: []string{"idc", "s3"}, Logger: log,
-		SegmentBytes: 4 << 20, SegmentAge: 2 * time.Second, MaxBytes: 2 << 30, // small, so that there is something to see
+		SegmentBytes: 4 << 20, SegmentAge: 2 * time.Second, MaxBytes: 2 << 30, // small, so that there is something to watch
 	})
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (c *class) send(ctx context.Context, n uint64, rate int) error {
 	return nil
 }
 
-// scene reads the counters.
+// scene returns the scene, from the counters.
 func (w *world) scene(each uint64) scene {
 	var s scene
 	dests := map[string]*destRow{}
@@ -223,7 +223,7 @@ func (w *world) readBack(ctx context.Context, each uint64) ([]result, error) {
 	return found, nil
 }
 
-// example is one object to look at.
+// example returns the path of one object to look at.
 func (w *world) example() (path string) {
 	_ = filepath.WalkDir(w.idcDir, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && path == "" && strings.HasSuffix(p, ".ndjson.zst") {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// sick are disks that answer with errors, or piece by piece.
+// sick is a set of disks that return errors or partial results.
 type sick struct {
 	*desk
 	probe  func() (Content, error)
@@ -32,7 +32,8 @@ func newSick(t *testing.T) *sick {
 	return s
 }
 
-// TestBrokenDisk: a volume whose disk cannot be read is let go of after a while, so that it does not keep others from being adopted.
+// TestBrokenDisk: a volume whose disk cannot be read is released after a while, so that it does not keep others from being
+// adopted.
 func TestBrokenDisk(t *testing.T) {
 	eio := errors.New("input/output error")
 	for name, set := range map[string]func(*sick){
@@ -59,7 +60,7 @@ func TestBrokenDisk(t *testing.T) {
 
 func allZero(int64) (int64, bool, bool, error) { return 1, true, true, nil }
 
-// failsSecond fails each second time.
+// failsSecond fails every second time.
 func failsSecond(err error) func() (Content, error) {
 	n := 0
 	return func() (Content, error) {
@@ -70,7 +71,7 @@ func failsSecond(err error) func() (Content, error) {
 	}
 }
 
-// TestReadAnew: what was read of a volume counts only as long as it stays attached, since others may write to it otherwise.
+// TestReadAnew: the result of reading a volume is valid only while it stays attached, since others may write to it afterwards.
 func TestReadAnew(t *testing.T) {
 	s := newSick(t)
 	var from []int64
@@ -104,7 +105,7 @@ func TestReadAnew(t *testing.T) {
 	}
 }
 
-// TestFileSystemMeanwhile: a volume that was all zero and is not any more is not deleted, and the log says so.
+// TestFileSystemMeanwhile: a volume that was all zero but no longer is, is not deleted, and the log says so.
 func TestFileSystemMeanwhile(t *testing.T) {
 	s := newSick(t)
 	var log bytes.Buffer

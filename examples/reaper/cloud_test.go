@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// testCloud is what a reaper expects of EC2: of the fake, and of moto where that is present. strict: it lets only one of two
-// instances attach a volume, and refuses to detach one that is free.
+// testCloud is the behaviour that a reaper expects of EC2: of the fake, and of moto if installed. strict: it lets only one of
+// two instances attach a volume, and refuses to detach a free volume.
 func testCloud(t *testing.T, a, b *cloud, strict bool, make func() string, settle func()) {
 	t.Helper()
 	ctx := t.Context()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// collector asks the collector of this host at its status page.
+// collector queries the collector of this host through its status page.
 type collector struct {
 	url    string // http://127.0.0.1:8080
 	client *http.Client
@@ -24,8 +24,8 @@ func newCollector(url string) *collector {
 // maxAnswer bounds the list of adoptions.
 const maxAnswer = 16 << 20
 
-// adoption returns what the collector says of the spool in dir. It says delivered after every destination has confirmed every object
-// that the spool's records are in.
+// adoption returns what the collector reports about the spool in dir. The state is delivered once every destination has
+// confirmed every object that contains the spool's records.
 func (c *collector) adoption(ctx context.Context, dir string) (Adoption, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/adoptions", nil)
 	if err != nil {
@@ -49,7 +49,7 @@ func (c *collector) adoption(ctx context.Context, dir string) (Adoption, error) 
 		if at == dir {
 			return Adoption{a.State, a.Error}, nil
 		}
-		if strings.HasPrefix(dir, at+"/") { // a directory that it cannot read
+		if strings.HasPrefix(dir, at+"/") { // an entry for a directory that the collector cannot read
 			above.Err = a.Error
 		}
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// TestCopyIsNoProof: a copy of a volume was delivered and closed, with more records than the volume has. The numbers of the volume's own
-// records are in the copy's chain, and the records are nowhere. The auditor does not need the collector to see that. Once the volume is
-// adopted, it is proven, in the same chains and in those of a related spool.
+// TestCopyIsNoProof: a copy of a volume was delivered and its chain is final, with more records than the volume has. The copy's
+// chain contains the numbers of the volume's own records, but those records are at no destination. The auditor can detect that
+// without the collector. Once the volume is adopted, it is proven, in the same chains and in those of a related spool.
 func TestCopyIsNoProof(t *testing.T) {
 	volume, other := filepath.Join(t.TempDir(), "volume"), filepath.Join(t.TempDir(), "copy")
 	dests := map[string]ship.Destination{"idc": shiptest.Memory(), "s3": shiptest.Memory()}

@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-go/penstock/examples/reaper/internal/mounter"
 )
 
-// host is the kernel of this host.
+// host accesses the devices and mounts of this host.
 type host struct{ mounter.Host }
 
 var (
@@ -32,7 +32,7 @@ func (h host) Probe(ctx context.Context, device string) (Content, error) {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-	case errors.As(err, &exit) && exit.ExitCode() == 2 && len(out) == 0: // nothing, or nothing that can be read, which Zero finds
+	case errors.As(err, &exit) && exit.ExitCode() == 2 && len(out) == 0: // nothing, or something unreadable, which Zero finds
 		return Content{}, nil
 	case errors.As(err, &exit) && exit.ExitCode() == 8:
 		return Content{Signature: "several signatures"}, nil
@@ -55,7 +55,7 @@ func (h host) Probe(ctx context.Context, device string) (Content, error) {
 	return Content{FileSystem: has["TYPE"]}, nil
 }
 
-// zeroTime is how long Zero reads at a time.
+// zeroTime limits one call of Zero.
 const zeroTime = time.Minute
 
 // Zero implements Disks.
@@ -65,7 +65,7 @@ func (h host) Zero(ctx context.Context, device string, from int64) (next int64, 
 		return from, false, true, err
 	}
 	defer f.Close()
-	// What is read must not push out what the collector needs.
+	// The pages read here must not displace the collector's pages from the page cache.
 	defer func() { _ = unix.Fadvise(int(f.Fd()), from, next-from, unix.FADV_DONTNEED) }()
 	end := time.Now().Add(zeroTime)
 	buf := make([]byte, 1<<20)
@@ -89,8 +89,8 @@ func (h host) Zero(ctx context.Context, device string, from int64) (next int64, 
 	}
 }
 
-// released reports whether nothing, in any namespace, has a device open: a mount that is left elsewhere keeps it from being opened
-// exclusively.
+// released returns an error while any process or mount, in any namespace, has a device open: a remaining mount prevents an
+// exclusive open.
 func (h host) released(device string) error {
 	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_EXCL, 0)
 	if err != nil {
@@ -99,8 +99,8 @@ func (h host) released(device string) error {
 	return f.Close()
 }
 
-// ext4Own is how many inodes an ext4 file system uses for itself, the root and lost+found included. One with the feature
-// orphan_file, which mke2fs 1.47 sets by default, uses one more for that file, which no directory names.
+// ext4Own is how many inodes an ext4 file system uses for itself, including the root and lost+found. With the feature
+// orphan_file, which mke2fs 1.47 sets by default, it uses one more for that file, which is in no directory.
 const ext4Own = 11
 
 // Inodes implements Files.

@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-go/penstock/examples/reaper/internal/mounter"
 )
 
-// loop makes a block device of a file, and a host that knows it as vol-1.
+// loop makes a block device from a file, and a host that knows it as vol-1.
 func loop(t *testing.T, size int64) (mounts, string) {
 	t.Helper()
 	for _, p := range []string{"losetup", "mkfs.ext4", "blkid"} {
@@ -51,7 +51,7 @@ func loop(t *testing.T, size int64) (mounts, string) {
 	return mounts{host: h}, device
 }
 
-// servedAt has this process mount below a directory.
+// servedAt makes this process mount volumes below a directory.
 func (m mounts) servedAt(t *testing.T, orphans string) mounts {
 	s := &mounter.Server{Host: m.Host, Dir: orphans}
 	m.service = &mounter.Client{Dial: func() (net.Conn, error) {
@@ -67,7 +67,7 @@ func (m mounts) servedAt(t *testing.T, orphans string) mounts {
 	return m
 }
 
-// unable skips a test, but in CI, where everything is there, it fails.
+// unable skips a test. In CI, where everything is installed, it fails instead.
 func unable(t *testing.T, err error) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -126,7 +126,7 @@ func TestMount(t *testing.T) {
 		t.Errorf("while a file is open: %v", err)
 	}
 	open.Close()
-	for range 2 { // a reaper that died in the middle does it again
+	for range 2 { // as a restarted reaper does after it died in the middle
 		if err := h.Unmount(device, dir); err != nil {
 			t.Error(err)
 		}
@@ -136,7 +136,7 @@ func TestMount(t *testing.T) {
 	}
 }
 
-// TestOrphanFile: a file system with an orphan file, which no directory names, is as empty as one without.
+// TestOrphanFile: a file system with an orphan file, which is in no directory, counts as empty like one without.
 func TestOrphanFile(t *testing.T) {
 	for _, feature := range []string{"^orphan_file", "orphan_file"} {
 		h, device := loop(t, 64<<20)
@@ -158,7 +158,7 @@ func TestOrphanFile(t *testing.T) {
 	}
 }
 
-// TestMountElsewhere: as long as anything else has the device mounted, it is not let go of.
+// TestMountElsewhere: while anything else has the device mounted, the volume is not released.
 func TestMountElsewhere(t *testing.T) {
 	h, device := loop(t, 64<<20)
 	tool(t, "mkfs.ext4", "-q", "-E", "nodiscard", device)
@@ -178,7 +178,7 @@ func TestMountElsewhere(t *testing.T) {
 	}
 }
 
-// TestLostFiles: what a file system holds without a name, after damage, keeps the volume from looking empty.
+// TestLostFiles: files without a name, after damage, keep the volume from looking empty.
 func TestLostFiles(t *testing.T) {
 	h, device := loop(t, 64<<20)
 	tool(t, "mkfs.ext4", "-q", "-E", "nodiscard", device)
@@ -210,11 +210,11 @@ func TestLostFiles(t *testing.T) {
 		}
 	}
 	check(false)
-	tool(t, "debugfs", "-w", "-R", "unlink /spool/vpn", device) // without freeing what is below it
+	tool(t, "debugfs", "-w", "-R", "unlink /spool/vpn", device) // without freeing its contents
 	check(true)
 }
 
-// TestJournal: a file whose name is only in the journal, as after a crash of its server, is seen.
+// TestJournal: a file whose name is only in the journal, as after a crash of its server, is found.
 func TestJournal(t *testing.T) {
 	h, device := loop(t, 64<<20)
 	tool(t, "mkfs.ext4", "-q", "-E", "nodiscard", device)
@@ -229,7 +229,7 @@ func TestJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As the device is at this moment: the journal is not written back.
+	// A copy of the device at this moment: the journal has not been written back.
 	b, err := os.ReadFile(device)
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +249,7 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-// TestProbe: only what is a file system is one, and what is not zero is not empty.
+// TestProbe: only a file system is recognised as one, and a device that is not all zero is not empty.
 func TestProbe(t *testing.T) {
 	h, device := loop(t, 64<<20)
 	put := func(at int64, b []byte) {
@@ -290,7 +290,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("swap: %+v, %v", c, err)
 	}
 	if _, err := h.Probe(t.Context(), "/dev/does-not-exist"); err == nil {
-		// blkid says nothing of what it cannot read, and Zero does.
+		// blkid reports nothing about a device that it cannot read; Zero does.
 		if _, _, _, err := h.Zero(t.Context(), "/dev/does-not-exist", 0); err == nil {
 			t.Error("a device that is not there is empty")
 		}

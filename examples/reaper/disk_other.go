@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/examples/reaper/internal/mounter"
 )
 
-// host has no volumes: EC2 attaches them to other systems too, but a reaper runs on the servers of a fleet.
+// host has no volumes. EC2 attaches them to other systems too, but a reaper runs on the servers of a fleet.
 type host struct{ mounter.Host }
 
 func newHost() host { return host{mounter.NewHost()} }

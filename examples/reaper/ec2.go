@@ -20,7 +20,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// calls are the methods of the SDK's client that a reaper uses. A test holds the policies of the templates to them.
+// calls are the methods of the SDK's client that a reaper uses. A test compares the policies in the templates with them.
 type calls interface {
 	ec2.DescribeVolumesAPIClient
 	AttachVolume(context.Context, *ec2.AttachVolumeInput, ...func(*ec2.Options)) (*ec2.AttachVolumeOutput, error)
@@ -29,7 +29,7 @@ type calls interface {
 	DeleteVolume(context.Context, *ec2.DeleteVolumeInput, ...func(*ec2.Options)) (*ec2.DeleteVolumeOutput, error)
 }
 
-// cloud is EC2 as this instance sees it.
+// cloud is EC2 from the point of view of this instance.
 type cloud struct {
 	calls
 	instance, zone, fleet string
@@ -41,10 +41,11 @@ var (
 	_ Keeper   = (*cloud)(nil)
 )
 
-// callTimeout bounds one request. The SDK has no bound for the answer.
+// callTimeout bounds one request. The SDK does not limit the time for the response.
 const callTimeout = 20 * time.Second
 
-// connect asks the metadata service who this instance is. The region is the instance's own: AWS_REGION may be the bucket's.
+// connect asks the metadata service for the identity of this instance. It uses the instance's region: AWS_REGION may be the
+// bucket's.
 func connect(ctx context.Context, fleet string) (*cloud, *metadata, error) {
 	client := awshttp.NewBuildableClient().WithTimeout(callTimeout)
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client))
@@ -62,7 +63,7 @@ func connect(ctx context.Context, fleet string) (*cloud, *metadata, error) {
 	return newCloud(cfg, doc.Region, doc.InstanceID, doc.AvailabilityZone, fleet), m, nil
 }
 
-// newCloud makes the SDK's client. It is patient: every fleet's reapers share the account's limits, and nothing is urgent.
+// newCloud makes the SDK's client. It retries patiently: all reapers share the account's request limits, and nothing is urgent.
 func newCloud(cfg aws.Config, region, instance, zone, fleet string, change ...func(*ec2.Options)) *cloud {
 	c := ec2.NewFromConfig(cfg, append([]func(*ec2.Options){func(o *ec2.Options) {
 		o.Region = region
@@ -80,7 +81,7 @@ func (c *cloud) Volumes(ctx context.Context) (all []Volume, err error) {
 	}
 	pages := ec2.NewDescribeVolumesPaginator(c.calls, &ec2.DescribeVolumesInput{
 		Filters:    []types.Filter{filter("tag:"+tagFleet, c.fleet), filter("availability-zone", c.zone)},
-		MaxResults: aws.Int32(500), // without it an answer may be cut off by time
+		MaxResults: aws.Int32(500), // without it, EC2 may time out on the whole list
 	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -116,7 +117,7 @@ func (c *cloud) Attach(ctx context.Context, volume, device string) error {
 	return meaning(err)
 }
 
-// Detach implements Attacher. It never forces: that would take the device away from under a mount.
+// Detach implements Attacher. It never forces a detachment, which would remove the device while it is mounted.
 func (c *cloud) Detach(ctx context.Context, volume, device string) error {
 	_, err := c.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: &volume, InstanceId: &c.instance, Device: &device})
 	if err = meaning(err); errors.Is(err, ErrTaken) {
@@ -141,7 +142,7 @@ func (c *cloud) Delete(ctx context.Context, volume string) error {
 	return meaning(err)
 }
 
-// meaning adds what an error of EC2 means to a reaper.
+// meaning adds what an EC2 error means to a reaper.
 func meaning(err error) error {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
@@ -171,7 +172,7 @@ func meaning(err error) error {
 // metadata is the metadata service of the instance.
 type metadata struct{ c *imds.Client }
 
-// leaving reports whether the group is about to terminate the instance. An instance without a group never is.
+// leaving reports whether the group is about to terminate the instance. For an instance without a group it returns false.
 func (m *metadata) leaving(ctx context.Context) (bool, error) {
 	out, err := m.c.GetMetadata(ctx, &imds.GetMetadataInput{Path: "autoscaling/target-lifecycle-state"})
 	var resp *smithyhttp.ResponseError

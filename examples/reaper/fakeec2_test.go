@@ -21,18 +21,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
-// fakeEC2 is EC2 as far as volumes go, with its protocol. It follows the rules that a reaper meets: a volume is attached to one
-// instance, under a name that is free there, and only while it is available; attaching, detaching and deleting take a while; a volume
-// that is in use cannot be deleted. What it describes may be older than its state. It throttles and fails, before a request has an
-// effect or after it. The rules of the fleet's policy are its own too.
+// fakeEC2 simulates EC2's volumes with its real protocol. It follows the rules that matter to a reaper: a volume is attached to
+// one instance, under a device name that is free there, and only while it is available; attaching, detaching and deleting take
+// a while; a volume in use cannot be deleted. Descriptions may be out of date. It throttles requests and fails them, before or
+// after they take effect. It also enforces the fleet's policy.
 type fakeEC2 struct {
 	t      *testing.T
 	fleet  string
 	zone   string
 	now    func() time.Time
-	faulty func() fault // what becomes of a request
-	stale  func() int   // how many changes ago a volume is described as it was
-	slots  int          // volumes of an instance
+	faulty func() fault // the fault of a request
+	stale  func() int   // by how many changes a description is out of date
+	slots  int          // per instance
 
 	mu      sync.Mutex
 	volumes map[string]*fakeVolume
@@ -53,7 +53,7 @@ const (
 // fakeVolume is a volume with its history.
 type fakeVolume struct {
 	Volume
-	until time.Time // a transition ends then
+	until time.Time // when a transition ends
 	past  []Volume
 }
 
@@ -64,8 +64,8 @@ func newFakeEC2(t *testing.T, now func() time.Time) *fakeEC2 {
 	}
 }
 
-// client is a reaper's EC2 on an instance. It speaks with the fake through the SDK, which does not repeat requests here: what a
-// reaper makes of the failure of one is the question.
+// client returns a reaper's EC2 client on an instance. It talks to the fake through the SDK, which does not retry requests
+// here: the test checks what a reaper does when a request fails.
 func (e *fakeEC2) client(instance string) *cloud {
 	return newCloud(aws.Config{Credentials: credentials.NewStaticCredentialsProvider("a", "b", "")}, "eu-central-1", instance, e.zone, e.fleet, func(o *ec2.Options) {
 		o.HTTPClient = e
@@ -159,7 +159,7 @@ func (e *fakeEC2) act(action string, q url.Values) (any, *apiError) {
 	return ok{Is: true}, err
 }
 
-// change changes a volume, and keeps what it was.
+// change changes a volume, and keeps its previous state.
 func (v *fakeVolume) change(f func()) {
 	old := v.Volume
 	old.Tags = maps.Clone(v.Tags)
@@ -171,7 +171,7 @@ func (v *fakeVolume) change(f func()) {
 	f()
 }
 
-// advance ends the transitions whose time has come.
+// advance completes the transitions that are due.
 func (e *fakeEC2) advance() {
 	for id, v := range e.volumes {
 		if v.until.IsZero() || e.now().Before(v.until) {
@@ -319,7 +319,7 @@ func (e *fakeEC2) describe(q url.Values) (any, *apiError) {
 	return out, nil
 }
 
-// launch makes the volume of a new instance, or, without one, a volume that is available.
+// launch makes the volume of a new instance or, without an instance, an available volume.
 func (e *fakeEC2) launch(id, instance string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -330,7 +330,7 @@ func (e *fakeEC2) launch(id, instance string) {
 	e.volumes[id] = v
 }
 
-// terminate ends an instance: its volumes are free.
+// terminate ends an instance, which frees its volumes.
 func (e *fakeEC2) terminate(instance string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -342,7 +342,7 @@ func (e *fakeEC2) terminate(instance string) {
 	}
 }
 
-// get returns a volume as it is, nil if there is none.
+// get returns the current state of a volume, nil if there is none.
 func (e *fakeEC2) get(id string) *Volume {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -364,7 +364,7 @@ func someFaults(rng *rand.Rand, n int) func() fault {
 	}
 }
 
-// TestCloud drives the SDK's client against the fake, through every answer that a reaper decides by.
+// TestCloud drives the SDK's client against the fake, through every answer on which a reaper acts.
 func TestCloud(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	e := newFakeEC2(t, func() time.Time { return now })

@@ -16,14 +16,15 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// missingAt returns which segment of a volume no chain at a place states; "" if all are stated. The audit has found the chains and their
-// objects in order.
+// missingAt returns which segment of a volume is listed by no chain at a place; "" if all are listed. The audit has already
+// verified the chains and their objects.
 //
-// Sequence numbers alone prove nothing about a volume of which there are copies: the owner of a copy gives the same numbers to other
-// records, in chains of the same spool or of a related one. So a manifest must state this very segment: from the same record to the same
-// record, with as many records and bytes, and the times of the first and the last of them. That is not a comparison of the records. The
-// collector made that when it adopted the volume. It is what the auditor can say without taking the collector's word. Of the rest of a
-// segment, after the records that a copy has delivered, a line says less, but it has the hash of the whole segment, which is compared.
+// Sequence numbers alone prove nothing about a volume that was copied: the owner of a copy gives the same numbers to other
+// records, in chains of the same spool or of a related one. So a manifest must list this very segment: with the same first and
+// last record, the same number of records and bytes, and the same times of the earliest and the latest record. This does not
+// compare the records themselves; the collector compared them when it adopted the volume. It is what the auditor can check
+// without trusting the collector. If a line lists only the rest of a segment, after the records that a copy has delivered, it
+// has fewer of these fields, but also the hash of the whole segment, which is compared.
 func missingAt(ctx context.Context, place audit.Place, in *spool.Inspection, r *audit.Result) (why string, err error) {
 	owed := map[uint64]*spool.Segment{}
 	for i := range in.Segments {
@@ -60,7 +61,7 @@ func missingAt(ctx context.Context, place audit.Place, in *spool.Inspection, r *
 				delete(owed, line.Segment)
 			}
 			if m.Footer.Segment < in.Segments[0].Number {
-				break // what comes before is of segments that are not on the volume any more
+				break // earlier manifests list only segments that are no longer on the volume
 			}
 		}
 	}
@@ -76,14 +77,14 @@ func missingAt(ctx context.Context, place audit.Place, in *spool.Inspection, r *
 		place.Name, s.Number, s.First, s.Last), nil
 }
 
-// isNotOwed reports whether a segment is from before its place was among the spool's destinations.
+// isNotOwed reports whether a segment was written before its place became one of the spool's destinations.
 func isNotOwed(place audit.Place, s *spool.Segment, r *audit.Result) bool {
 	return slices.ContainsFunc(r.Chains, func(c audit.ChainReport) bool {
 		return c.Place == place.Name && c.NotOwed > 0 && s.Last < c.First
 	})
 }
 
-// states reports whether a line may be about this very segment. Of one that states a rest, isContent decides.
+// states reports whether a line may list this very segment. For a line that lists only a rest, isContent decides.
 func states(line *ship.SegmentLine, s *spool.Segment) bool {
 	if line.Whole != nil {
 		return line.Whole.First == s.First && line.Last == s.Last
@@ -92,8 +93,8 @@ func states(line *ship.SegmentLine, s *spool.Segment) bool {
 		line.MinTime.Equal(s.MinTime) && line.MaxTime.Equal(s.MaxTime)
 }
 
-// isContent reports whether a segment of the volume has the contents that the line of a rest gives for the whole. Those of other copies
-// may have as many records. A segment of which only the staged file is left cannot be compared.
+// isContent reports whether a segment of the volume has the hash that the line of a rest gives for the whole segment. A segment
+// of another copy may have as many records. A segment that exists only as a staged file cannot be compared.
 func isContent(ctx context.Context, dir string, s *spool.Segment, line *ship.SegmentLine) (bool, error) {
 	if line.Whole.RawSHA256 == "" {
 		return s.Records == 0, nil
@@ -111,13 +112,13 @@ func isContent(ctx context.Context, dir string, s *spool.Segment, line *ship.Seg
 		return false, nil
 	}
 	formats := []string{line.Format}
-	if line.Format == "" { // nothing was left of the segment, so there is no object
+	if line.Format == "" { // nothing of the segment was left to deliver, so there is no object
 		formats = format.Names()
 	}
 	for _, f := range formats {
 		enc, err := format.NewEncoder(object.Encoding{Format: f, Codec: "none"})
 		if err != nil {
-			return false, nil // a format of another program
+			return false, nil // a format that only another program knows
 		}
 		r, err := files[at].Open()
 		if err != nil {
@@ -134,7 +135,7 @@ func isContent(ctx context.Context, dir string, s *spool.Segment, line *ship.Seg
 	return false, nil
 }
 
-// manifestsOf lists the manifests of a spool and of the copies of it, those of each chain in order.
+// manifestsOf lists the manifests of a spool and of its copies, in the order of each chain.
 func manifestsOf(ctx context.Context, d ship.Destination, id object.Origin) (map[string][]object.ChainKey, error) {
 	chains := map[string][]object.ChainKey{}
 	for e, err := range d.(ship.Lister).List(ctx, id.LineagePrefix()) {

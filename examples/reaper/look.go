@@ -12,21 +12,21 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// spoolDepth is how far below its mount point the collector looks for spools: see its -adopt.
+// spoolDepth is how many levels below its mount point the collector searches for spools: see its -adopt.
 const spoolDepth = 3
 
-// found is what a mounted volume has.
+// found is what is on a mounted volume.
 type found struct {
 	spools  []string // directories
 	strange []string // files that belong to no spool, and may be the only copy of something
-	entries uint64   // of all directories, without the root and lost+found
-	closed  bool     // lost+found, which is root's, was not read: whether it is empty is to be seen from the number of inodes
+	entries uint64   // entries in all directories, not counting the root and lost+found
+	closed  bool     // root's lost+found was not readable: only the number of inodes shows whether it is empty
 }
 
-// lostFound is where fsck puts files that it has found without a name.
+// lostFound is the directory where fsck puts files without a name.
 const lostFound = "lost+found"
 
-// look walks over a volume. Any error ends it: a directory that cannot be read may hold anything.
+// look walks the files of a volume. Any error ends the walk: a directory that cannot be read may hold anything.
 func look(root string) (*found, error) {
 	f := new(found)
 	err := f.walk(root, root, 0)
@@ -69,23 +69,23 @@ func (f *found) walk(root, dir string, depth int) error {
 	return nil
 }
 
-// workDir is where a collector keeps its own files of adoptions. Whatever is in there is made from another volume, which stays
-// until it is proven to be delivered itself.
+// workDir is where a collector keeps its own files of adoptions. Its contents come from other volumes, each of which is kept
+// until it is itself proven to be delivered.
 const workDir = "adopt-work"
 
-// besideSpools are the files that the collector writes beside its spools: a drain's report, its journal, and what package asg notes
-// of the instance. None of them has records.
+// besideSpools are the files that the collector writes next to its spools: a drain's report and journal, and the notes of
+// package asg about the instance. None of them contains records.
 var besideSpools = []string{"report.json", "drain.json", "asg.json"}
 
-// isReport reports whether a name is one of these, or that of its temporary file, such as
-// report.json.1.tmp, which a kill may leave.
+// isReport reports whether a name is in besideSpools, or is that of a temporary file of one, such as report.json.1.tmp, which a
+// kill may leave behind.
 func isReport(name string) bool {
 	return slices.ContainsFunc(besideSpools, func(own string) bool {
 		return name == own || strings.HasPrefix(name, own+".") && strings.HasSuffix(name, ".tmp")
 	})
 }
 
-// isSpool decides as the collector does.
+// isSpool uses the collector's criterion.
 func isSpool(entries []fs.DirEntry) bool {
 	has := func(name string) bool {
 		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
@@ -93,7 +93,8 @@ func isSpool(entries []fs.DirEntry) bool {
 	return has("seg") && (has("spool.json") || has("stage"))
 }
 
-// walkSpool demands that every file below a spool's directory is one of the spool's, and none is set aside for an operator.
+// walkSpool requires that every file below a spool's directory belongs to the spool, and that none is set aside for an
+// operator.
 func (f *found) walkSpool(dir string) error {
 	d, err := spool.ReadDirectory(dir)
 	if err != nil {
@@ -133,7 +134,7 @@ func (f *found) judge(path string, e fs.DirEntry, known bool) error {
 	return err
 }
 
-// count counts what is in a directory.
+// count counts the entries below a directory.
 func (f *found) count(dir string) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && path != dir {

@@ -1,19 +1,19 @@
-// Reaper empties the volumes that the instances of a fleet have left, and deletes those that are proven to be delivered.
+// Reaper empties the volumes that the instances of a fleet left behind, and deletes those that are proven to be delivered.
 //
 //	reaper -fleet NAME -at URL [-at URL …] [-config FILE] [-apply] [flags]
 //
-// It runs on every server, beside the collector. It finds volumes with the tag penstock:fleet = NAME in its availability zone that no
-// instance holds, attaches one to its own instance (if several reapers want it, EC2 lets one of them win), and has it mounted read-only
-// below -orphans by the mount service, since it has no privileges itself: see internal/mounter. The collector, whose -adopt
-// names that directory, delivers what is on it. When the collector says that a volume's spools are delivered, an audit of
-// every destination must prove it; only then the volume is deleted. A volume of which that cannot be proven stays, with the
-// tags penstock:state = kept and penstock:reason, and is looked at again after -retry, or as soon as an operator removes the
-// tags.
+// It runs on every server, next to the collector. It finds volumes with the tag penstock:fleet = NAME in its availability zone
+// that no instance holds, and attaches one to its own instance (if several reapers want it, EC2 lets one of them win). Because
+// a reaper has no privileges, the mount service mounts the volume read-only below -orphans: see internal/mounter. The
+// collector, whose -adopt names that directory, delivers the records on it. When the collector reports that a volume's spools
+// are delivered, an audit of every destination must prove it; only then is the volume deleted. A volume without that proof is
+// kept, with the tags penstock:state = kept and penstock:reason, and is examined again after -retry, or as soon as an operator
+// removes the tags.
 //
-// Without -apply it only says what it would do. It never makes a file system, and it writes to no volume; the kernel repeats the
-// journal of a file system that was not unmounted. It keeps no state: it may be killed at any moment.
+// Without -apply it only reports what it would do. It never makes a file system, and it writes to no volume, but the kernel
+// replays the journal of a file system that was not unmounted. It keeps no state, so it may be killed at any moment.
 //
-// Exit codes: 0 it was told to end, or -once is done; 1 -once had an error; 2 usage; 4 it cannot work here.
+// Exit codes: 0 ended by a signal, or -once is done; 1 -once had an error; 2 usage; 4 it cannot work here.
 package main
 
 import (
@@ -48,7 +48,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// version is that of this program's module, which may be a copy of Penstock's.
+// version returns the version of this program's module, which may be a copy of Penstock's.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		return info.Main.Version
@@ -100,7 +100,7 @@ func (s *settings) open(ctx context.Context, log *slog.Logger) (_ *Reaper, done 
 	var closers []io.Closer
 	done = func() {
 		for _, c := range closers {
-			_ = c.Close() // nothing is written there
+			_ = c.Close() // nothing is written through it
 		}
 	}
 	p := &prover{keys: s.keys, retention: s.retention, log: log}
@@ -138,7 +138,7 @@ func (s *settings) open(ctx context.Context, log *slog.Logger) (_ *Reaper, done 
 	}, done, nil
 }
 
-// young is Reaper.Young. An instance attaches the volumes of its launch within seconds, and a reaper deletes one that it has proven
+// young is Reaper.Young. An instance attaches the volumes of its launch within seconds, and a reaper deletes a proven volume
 // within deleteTries * detachPause.
 const young = 10 * time.Minute
 
@@ -154,7 +154,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// loop makes a pass every now and then.
+// loop makes a pass at every interval.
 func (s *settings) loop(ctx context.Context, r *Reaper, a *account) int {
 	r.Log.Info("reaper: begins", "instance", r.Instance, "fleet", r.Fleet, "apply", r.Apply, "version", version())
 	for failures := 0; ; {

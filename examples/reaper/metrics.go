@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// account is what a reaper has seen and done, for its metrics. The conventions are those of package drain/monitor.
+// account is what a reaper has seen and done, for its metrics, which follow the conventions of package drain/monitor.
 type account struct {
 	now   func() time.Time
 	apply bool
@@ -27,7 +27,7 @@ type account struct {
 	volumes  map[string]int // without an instance, by state
 	kept     map[string]int // by reason
 	first    map[string]time.Time
-	oldest   time.Time // since then the oldest is without its instance; zero if there is none
+	oldest   time.Time // since when the oldest volume is without its instance; zero if there is none
 	failures map[string]uint64
 	deleted  uint64
 	success  time.Time // the end of the last pass without an error, or the start
@@ -43,13 +43,13 @@ func newAccount(now func() time.Time, apply bool) *account {
 	return a
 }
 
-// actions are what can fail.
+// actions are the actions that can fail.
 var actions = []string{"list", "attach", "detach", "tag", "delete", "mount", "unmount", "ask", "audit"}
 
-// unnoted is the state of a volume that no reaper has noted anything about.
+// unnoted is the state of a volume that no reaper has tagged yet.
 const unnoted = "found"
 
-// see counts the volumes that instances have left, of a list of all of the fleet's in this zone.
+// see counts the volumes that instances left behind, given all volumes of the fleet in this zone.
 func (a *account) see(all []Volume) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -59,7 +59,7 @@ func (a *account) see(all []Volume) {
 	for i := range all {
 		v := &all[i]
 		switch {
-		case v.Attached != nil && !slices.Contains(devices, v.Attached.Device): // an instance's own
+		case v.Attached != nil && !slices.Contains(devices, v.Attached.Device): // an instance's own volume
 			continue
 		case v.Attached == nil && (v.State != "available" || now.Sub(v.Created) < young): // about to be attached, or deleted
 			continue
@@ -87,7 +87,7 @@ func (a *account) see(all []Volume) {
 	a.first = first
 }
 
-// did counts an action that failed. What a reaper decides by is no failure.
+// did counts a failed action. An answer that a reaper expects and acts on is not a failure.
 func (a *account) did(action string, err error) {
 	for _, is := range []error{ErrGone, ErrTaken, ErrDevice, ErrFull, context.Canceled} {
 		if errors.Is(err, is) {
@@ -101,7 +101,7 @@ func (a *account) did(action string, err error) {
 	}
 }
 
-// passed notes the end of a pass.
+// passed records the end of a pass.
 func (a *account) passed(err error) {
 	if err == nil {
 		a.mu.Lock()
@@ -131,8 +131,8 @@ func (a *account) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. Every state and reason is there from the beginning, so that an alarm ends when its number
-// becomes zero.
+// Collect implements prometheus.Collector. Every state and reason is exported from the beginning, so that an alarm ends when
+// its number becomes zero.
 func (a *account) Collect(ch chan<- prometheus.Metric) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -164,7 +164,7 @@ func (a *account) Collect(ch chan<- prometheus.Metric) {
 	gauge(oldestDesc, age)
 }
 
-// counted are the calls of a reaper, as its account sees them.
+// counted wraps the calls of a reaper, and records their results in its account.
 type counted struct {
 	lister   Lister
 	attacher Attacher
@@ -238,7 +238,7 @@ func (c counted) Unmount(device, dir string) error {
 	return err
 }
 
-// watch has a reaper counted.
+// watch makes a reaper's calls counted.
 func (a *account) watch(r *Reaper) {
 	c := counted{r.Lister, r.Attacher, r.Keeper, r.Mounts, a}
 	r.Lister, r.Attacher, r.Keeper, r.Mounts = c, c, c, c

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// scraped returns the metrics as a scraper reads them.
+// scraped returns the metrics as a scraper receives them.
 func scraped(t *testing.T, a *account) string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -22,7 +22,7 @@ func scraped(t *testing.T, a *account) string {
 	return string(b)
 }
 
-// TestMetrics: what a reaper keeps, and why, for how long, what fails, and when all was well.
+// TestMetrics: the metrics show which volumes are kept, why and for how long, failures, and the last success.
 func TestMetrics(t *testing.T) {
 	d := newDesk(t)
 	a := newAccount(func() time.Time { return d.clock }, true)
@@ -46,7 +46,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("nothing is known yet:\n%s", text)
 	}
 	d.launch("vol-1", "i-1") // its own
-	d.launch("vol-2", "i-2") // somebody else's
+	d.launch("vol-2", "i-2") // another's
 	d.old("vol-3")
 	d.disks["vol-3"] = Content{Signature: "a partition table of type gpt"}
 	d.launch("vol-4", "") // new: an instance is about to attach it
@@ -61,7 +61,7 @@ func TestMetrics(t *testing.T) {
 	}
 	has("it is kept", `orphaned_volumes{state="kept"} 1`, `kept_volumes{reason="signature"} 1`, `kept_volumes{reason="audit"} 0`, `oldest_volume_seconds 300`)
 
-	// A reaper that begins now knows from the tag since when.
+	// A reaper that has just started finds the time in the tag.
 	later := newAccount(func() time.Time { return d.clock }, false)
 	all, err := d.Lister.Volumes(t.Context())
 	if err != nil {

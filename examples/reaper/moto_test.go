@@ -17,9 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// TestMoto holds moto, somebody else's idea of EC2, to the same expectations as the fake. No registry that CI reaches has moto, so
-// that the test runs where it is present. moto lets two instances attach
-// one volume, so that only the fake decides races.
+// TestMoto holds moto, an independent simulation of EC2, to the same expectations as the fake. No registry that CI reaches has
+// moto, so the test runs only if it is installed. moto lets two instances attach one volume, so only the fake decides races.
 func TestMoto(t *testing.T) {
 	if _, err := exec.LookPath("moto_server"); err != nil {
 		t.Skip(err)

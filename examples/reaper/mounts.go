@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/examples/reaper/internal/mounter"
 )
 
-// mounts has the mount service mount, since a reaper may not, and sees the result in its own mount namespace, into which the host's
-// mounts are propagated.
+// mounts lets the mount service mount volumes, since a reaper has no privileges, and sees the result in its own mount
+// namespace, into which the host's mounts are propagated.
 type mounts struct {
 	host
 	service *mounter.Client

@@ -15,18 +15,18 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// prover audits the destinations about single spools. The collector has compared the volume with the destinations when it adopted
-// it; the auditor believes nobody, and reads only what is there now.
+// prover audits the destinations for single spools. The collector compared the volume with the destinations when it adopted it;
+// the auditor trusts nobody, and reads only what is there now.
 type prover struct {
 	places []audit.Place
 	keys   []ed25519.PublicKey
-	// retention: objects whose newest record is older may have been deleted. 0: none may.
+	// retention: objects whose newest record is older may have been deleted. 0: no object may.
 	retention time.Duration
 	log       *slog.Logger
 }
 
-// prove says whether every destination has all of the spool in dir, closed out. A spool that knows a destination which is not
-// among the places proves nothing.
+// prove returns whether every destination has all of the spool in dir, and all its chains are final. A spool with a destination
+// that is not among the places proves nothing.
 func (p *prover) prove(ctx context.Context, dir string) (Proof, error) {
 	in, err := spool.Inspect(dir)
 	if errors.Is(err, spool.ErrLocked) {
@@ -71,9 +71,9 @@ func (p *prover) prove(ctx context.Context, dir string) (Proof, error) {
 	return proof, nil
 }
 
-// weigh compares what a volume has with what an audit of its spool has found. It takes the furthest of the chains at each place, of
-// which there are several if the volume was copied, or if another owner has continued its chain. So its answer that something is missing is
-// certain. The other answer is not, since a copy may have gone further with other records: missingAt looks for each segment.
+// weigh compares the spool of a volume with the result of its audit. A place has several chains if the volume was copied, or if
+// another owner has continued its chain; weigh uses the one that ends last. So if it finds something missing, that is certain.
+// The opposite is not, since the chain of a copy may be longer but contain other records: missingAt looks for each segment.
 func weigh(in *spool.Inspection, r *audit.Result) Proof {
 	if r.Verdict != audit.Complete {
 		why := "the auditor's verdict is " + string(r.Verdict)
@@ -81,10 +81,10 @@ func weigh(in *spool.Inspection, r *audit.Result) Proof {
 			f := r.Findings[0]
 			why += fmt.Sprintf(": %s at %s: %s", f.Code, f.Place, f.Detail)
 		}
-		// Closed: an operator has declared this volume gone, and it is here.
+		// For the verdict closed: an operator has declared this volume gone, but it is here.
 		return Proof{Why: why, Lasting: r.Verdict != audit.Owed}
 	}
-	ends := map[string]uint64{} // of the chains at each place, which are all final
+	ends := map[string]uint64{} // by place; all chains there are final
 	destinations := map[string]bool{}
 	for _, c := range r.Chains {
 		if !c.Final {

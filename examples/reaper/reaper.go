@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// Reaper empties the volumes that instances have left, and deletes those that are proven to be delivered. It keeps nothing between
-// two passes that it could not find out again: what EC2, the mounts and the destinations say is its state.
+// Reaper empties the volumes that instances left behind, and deletes those that are proven to be delivered. Between two passes
+// it keeps nothing that it could not find out again: its state is in EC2, the mounts and the destinations.
 type Reaper struct {
-	Instance string // its own
+	Instance string // this instance
 	Fleet    string
 	Orphans  string // directory with a mount point for each volume, which the collector watches (-adopt)
-	Apply    bool   // otherwise it only says what it would do
-	AtOnce   int    // how many volumes it holds
-	// Young is how long ago a volume must have been made or noted before it is taken: its instance may be about to attach it, and
-	// another reaper about to delete it. Retry is when a volume that was kept is looked at again. Patience is how long a volume may
-	// be held for an adoption that does not move.
+	Apply    bool   // false: it only reports what it would do
+	AtOnce   int    // how many volumes it may hold at once
+	// Young is the least age of a volume and of its note before a reaper takes the volume: its instance may be about to attach
+	// it, or another reaper about to delete it. Retry is when a volume that was kept is examined again. Patience is how long a
+	// volume may be held for an adoption that makes no progress.
 	Young, Retry, Patience time.Duration
 
 	Lister   Lister
@@ -34,19 +34,19 @@ type Reaper struct {
 	Disks    Disks
 	Mounts   Mounts
 	Files    Files
-	// Leaving reports whether this instance is about to be terminated: it then takes no more volumes.
+	// Leaving reports whether this instance is about to be terminated: the reaper then takes no more volumes.
 	Leaving func(ctx context.Context) (bool, error)
-	// Adoption returns what the collector says of a spool's directory.
+	// Adoption returns what the collector reports about a spool's directory.
 	Adoption func(ctx context.Context, dir string) (Adoption, error)
-	// Prove asks the destinations whether a spool is delivered.
+	// Prove checks at the destinations whether a spool is delivered.
 	Prove func(ctx context.Context, dir string) (Proof, error)
-	// Pause waits between two looks at a volume that is being detached.
+	// Pause waits between two checks of a volume that is being detached.
 	Pause func(ctx context.Context, d time.Duration) error
 	Now   func() time.Time
 	Log   *slog.Logger
 
-	zeros map[string]reading // of the volumes that are held and have no signature
-	last  map[string]string  // what was said of the volumes that are held or free
+	zeros map[string]reading // of held volumes without any signature
+	last  map[string]string  // the last message about each held or free volume
 }
 
 // reading is how far a volume has been read since it was attached.
@@ -55,12 +55,12 @@ type reading struct {
 	next  int64
 }
 
-// devices are the names under which it attaches volumes. The volume of the instance itself has /dev/sdf, and is never touched.
+// devices are the names under which a reaper attaches volumes. It never touches the instance's own volume, which has /dev/sdf.
 var devices = []string{
 	"/dev/sdg", "/dev/sdh", "/dev/sdi", "/dev/sdj", "/dev/sdk", "/dev/sdl", "/dev/sdm", "/dev/sdn", "/dev/sdo", "/dev/sdp",
 }
 
-// Pass looks at every volume once, and moves each by as much as it can. An error about one volume does not keep it from the others.
+// Pass examines every volume once, and processes each as far as possible. An error with one volume does not affect the others.
 func (r *Reaper) Pass(ctx context.Context) error {
 	all, err := r.Lister.Volumes(ctx)
 	if err != nil {
@@ -82,7 +82,7 @@ func (r *Reaper) Pass(ctx context.Context) error {
 		case a.Instance == r.Instance:
 			used[a.Device] = true
 			if !slices.Contains(devices, a.Device) {
-				continue // the instance's own
+				continue // the instance's own volume
 			}
 			held[v.ID] = true
 		}
@@ -104,7 +104,7 @@ func (r *Reaper) Pass(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// forget drops what is remembered of volumes that are neither held nor free.
+// forget drops the state of volumes that are neither held nor free.
 func (r *Reaper) forget(held map[string]bool, free []*Volume) {
 	maps.DeleteFunc(r.zeros, func(id string, _ reading) bool { return !held[id] })
 	maps.DeleteFunc(r.last, func(id, _ string) bool {
@@ -112,7 +112,7 @@ func (r *Reaper) forget(held map[string]bool, free []*Volume) {
 	})
 }
 
-// takeSome attaches free volumes, in random order, so that reapers seldom want the same one.
+// takeSome attaches free volumes in random order, so that reapers seldom want the same one.
 func (r *Reaper) takeSome(ctx context.Context, free []*Volume, used map[string]bool, held int) error {
 	free = slices.DeleteFunc(free, func(v *Volume) bool { return !r.wants(v) })
 	if len(free) == 0 || held >= r.AtOnce || ctx.Err() != nil {
@@ -155,14 +155,14 @@ func (r *Reaper) wants(v *Volume) bool {
 	case v.State != "available", now.Sub(v.Created) < r.Young:
 		return false
 	case v.Tags[tagState] == kept:
-		return now.Sub(noted) >= r.Retry // at once if an operator has removed the note, or written one of his own
+		return now.Sub(noted) >= r.Retry // immediately if an operator has removed the note, or replaced it by another
 	case v.Tags[tagState] == delivered:
 		return now.Sub(noted) >= r.Young
 	}
 	return true
 }
 
-// take attaches a volume under the first name that is free.
+// take attaches a volume under the first free device name.
 func (r *Reaper) take(ctx context.Context, v *Volume, used map[string]bool) (bool, error) {
 	for _, device := range devices {
 		if used[device] {
@@ -170,7 +170,7 @@ func (r *Reaper) take(ctx context.Context, v *Volume, used map[string]bool) (boo
 		}
 		used[device] = true
 		switch err := r.Attacher.Attach(ctx, v.ID, device); {
-		case errors.Is(err, ErrDevice): // EC2 knows of it, and the list does not yet
+		case errors.Is(err, ErrDevice): // EC2 knows that the name is in use, but the list does not show it yet
 			continue
 		case errors.Is(err, ErrTaken), errors.Is(err, ErrGone): // another reaper was faster
 			used[device] = false
@@ -180,13 +180,13 @@ func (r *Reaper) take(ctx context.Context, v *Volume, used map[string]bool) (boo
 		}
 		delete(r.zeros, v.ID)
 		r.Log.Info("reaper: attached a volume that no instance held; it is mounted when its device is there", "volume", v.ID, "device", device)
-		// A note of an earlier proof is void from now on.
+		// From now on a note of an earlier proof is void.
 		return true, r.tag(ctx, v, adopting, "it is attached to be adopted")
 	}
 	return false, ErrFull
 }
 
-// tag notes what becomes of a volume, if that is new.
+// tag records the state of a volume and the reason. It does not repeat an unchanged note that the volume is being adopted.
 func (r *Reaper) tag(ctx context.Context, v *Volume, state, why string) error {
 	reason := note(r.Now(), r.Instance, why)
 	_, have, _ := strings.Cut(v.Tags[tagReason], " ")
@@ -203,7 +203,7 @@ func (r *Reaper) tag(ctx context.Context, v *Volume, state, why string) error {
 	return nil
 }
 
-// say logs what is said of a volume, unless that was said last.
+// say logs a message about a volume, unless it was the last one logged for it.
 func (r *Reaper) say(v *Volume, what string) {
 	if r.last[v.ID] != what {
 		r.last[v.ID] = what
@@ -211,7 +211,7 @@ func (r *Reaper) say(v *Volume, what string) {
 	}
 }
 
-// mountPoint is where a volume is mounted.
+// mountPoint returns the directory where a volume is mounted.
 func (r *Reaper) mountPoint(volume string) string { return filepath.Join(r.Orphans, volume) }
 
 // sweep removes the empty mount points of volumes that are not held any more. It can remove nothing else.
@@ -222,7 +222,7 @@ func (r *Reaper) sweep(held map[string]bool) {
 	}
 	for _, e := range entries {
 		if r.Apply && e.IsDir() && strings.HasPrefix(e.Name(), "vol-") && !held[e.Name()] {
-			_ = os.Remove(r.mountPoint(e.Name())) // it fails as long as something is mounted or in there
+			_ = os.Remove(r.mountPoint(e.Name())) // fails while something is mounted there or the directory is not empty
 		}
 	}
 }

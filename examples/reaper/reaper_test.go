@@ -16,14 +16,14 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// desk is one reaper with disks of the test's own, whose steps are not interrupted.
+// desk is one reaper with the test's own disks; its steps are not interrupted.
 type desk struct {
 	*Reaper
 	*fakeEC2
 	clock    time.Time
 	disks    map[string]Content // by volume
 	mounted  map[string]string  // device -> directory
-	files    func(dir string)   // makes what a volume has
+	files    func(dir string)   // creates the contents of a volume
 	adoption Adoption
 	proof    Proof
 	proofErr error
@@ -82,7 +82,7 @@ func (d *desk) Unmount(device, dir string) error {
 
 func (d *desk) Inodes(string, string) (uint64, bool, error) { return 0, true, nil }
 
-// passes makes some passes, and returns the volume as it is then.
+// passes makes some passes, and returns the state of the volume afterwards.
 func (d *desk) passes(t *testing.T, id string, n int) *Volume {
 	t.Helper()
 	for range n {
@@ -114,7 +114,7 @@ func withSpool(t *testing.T) func(string) {
 	}
 }
 
-// TestDryRun: without -apply nothing is changed, whatever there is.
+// TestDryRun: without -apply nothing is changed in any situation.
 func TestDryRun(t *testing.T) {
 	d := newDesk(t)
 	d.Apply = false
@@ -132,7 +132,8 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// TestNeedsBoth: neither the collector's word nor the auditor's is enough, and the tag of an earlier proof is none.
+// TestNeedsBoth: neither the collector's report nor the auditor's alone is enough, and the tag of an earlier proof counts as
+// none.
 func TestNeedsBoth(t *testing.T) {
 	for name, c := range map[string]struct {
 		adoption Adoption
@@ -168,7 +169,7 @@ func TestNeedsBoth(t *testing.T) {
 	}
 }
 
-// TestNotTouched: the instance's own volume, volumes of others, new ones, and what somebody has mounted elsewhere.
+// TestNotTouched: the instance's own volume, volumes of other fleets, new volumes, and volumes that are mounted elsewhere.
 func TestNotTouched(t *testing.T) {
 	d := newDesk(t)
 	d.launch("vol-1", "i-1") // /dev/sdf
@@ -193,7 +194,8 @@ func TestNotTouched(t *testing.T) {
 	}
 }
 
-// TestStrange: what is no spool's keeps its volume, with a reason that names it; so does a volume that is not empty.
+// TestStrange: files that belong to no spool keep their volume, with a reason that names them; so does a volume that is not
+// empty.
 func TestStrange(t *testing.T) {
 	for name, want := range map[string]string{
 		"spool/notes.txt": "spool/notes.txt", "spool/vpn/seg/0000000000000001.seg.bak": "spool/vpn/seg/0000000000000001.seg.bak",
@@ -224,7 +226,7 @@ func TestStrange(t *testing.T) {
 	}
 }
 
-// TestRetry: a volume that was kept is looked at again after a while, or when an operator removes its tags.
+// TestRetry: a volume that was kept is examined again after a while, or when an operator removes its tags.
 func TestRetry(t *testing.T) {
 	d := newDesk(t)
 	d.old("vol-1")
@@ -244,7 +246,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// TestProve: the auditor decides about one spool only, and about every destination that this spool knows.
+// TestProve: the auditor decides about one spool only, but about every destination of that spool.
 func TestProve(t *testing.T) {
 	w := newWorld(t, 1)
 	one, two := &volume{id: "vol-1", kind: done, dir: filepath.Join(w.dir, "vol-1"), records: map[string]bool{}}, &volume{id: "vol-2", kind: owing, dir: filepath.Join(w.dir, "vol-2"), records: map[string]bool{}}
@@ -263,7 +265,7 @@ func TestProve(t *testing.T) {
 	want("nothing delivered", both, two, false, "owed")
 	want("one destination is not asked", &prover{places: []audit.Place{s3}}, one, false, "idc")
 
-	// Its owner has gone on since.
+	// Its owner has continued since.
 	s, err := spool.Open(filepath.Join(one.dir, "spool/vpn"), &spool.Options{Class: "vpn", Destinations: []string{"idc", "s3"}, MaxBytes: 64 << 20, SegmentBytes: 64 << 10})
 	w.must(err)
 	want("a process has it open", both, one, false, "open")
@@ -285,7 +287,8 @@ func TestProve(t *testing.T) {
 	}
 }
 
-// TestCollectorsWord reads the collector's page: the state of one spool, and why it cannot read a directory above it.
+// TestCollectorsWord reads the collector's page: the state of one spool, and why the collector cannot read a directory above
+// it.
 func TestCollectorsWord(t *testing.T) {
 	c := answering(t, `[{"dir":"/o","state":"unreadable","error":"open /o/vol-2: permission denied"},{"dir":"/o/vol-1/spool/vpn","state":"waiting","error":"refused","attempts":3}]`)
 	for dir, want := range map[string]Adoption{
@@ -302,7 +305,7 @@ func TestCollectorsWord(t *testing.T) {
 	}
 }
 
-// TestSettings: every mistake is reported, at once; help, manual and completion are there.
+// TestSettings: all mistakes are reported at once; help, manual and completion exist.
 func TestSettings(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string

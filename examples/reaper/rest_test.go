@@ -16,8 +16,9 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// TestRestOfCopyIsNoProof: of three copies of a volume one has delivered the segment that all were writing, and the second one the rest
-// of its own, which has as many records as that of the third one. The third one's rest is nowhere.
+// TestRestOfCopyIsNoProof: three copies of a volume were all writing the same segment. One copy has delivered the whole
+// segment, and the second one its own rest of it, which has as many records as the third one's rest. The third one's rest is at
+// no destination.
 func TestRestOfCopyIsNoProof(t *testing.T) {
 	dir := t.TempDir()
 	volume := filepath.Join(dir, "volume")
@@ -48,7 +49,7 @@ func TestRestOfCopyIsNoProof(t *testing.T) {
 		}
 	}
 	keep(volume, "shared", 5)
-	// In one directory, so that they take themselves for the same volume, as those of two snapshots do.
+	// In one directory, so that they take themselves for the same volume, as after two snapshots.
 	shared, first, second := filepath.Join(dir, "shared"), filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	replace := func(to, from string) {
 		t.Helper()

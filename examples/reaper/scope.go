@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// scope is a destination as if it had only one spool and the copies of it: an audit of everything takes hours, and concerns other
-// volumes. Listings of documents are narrowed to their names. Of objects, the hours are listed of which the volume has segments; the
-// auditor asks for the others by name, since a chain names them all.
+// scope is a destination that seems to contain only one spool and its copies: an audit of everything takes hours, and concerns
+// other volumes. It narrows listings of documents to those spools. Of objects it lists only the hours of the volume's segments;
+// the auditor asks for other objects by name, since the chains name them all.
 type scope struct {
 	ship.Destination
 	id    object.Origin
@@ -42,13 +42,13 @@ func (s *scope) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, e
 		return s.objects(ctx, all)
 	}
 	if rest, ok := strings.CutSuffix(prefix, "/"+s.id.Class+"/"); ok && strings.HasPrefix(rest, "_") {
-		// The ids of copies have the same beginning.
+		// The ids of copies begin with the same lineage.
 		return all.List(ctx, prefix+object.Lineage(s.id.Spool))
 	}
 	return all.List(ctx, prefix)
 }
 
-// objects lists the objects of the hours in question.
+// objects lists the objects of these hours.
 func (s *scope) objects(ctx context.Context, all ship.Lister) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		for _, h := range s.hours {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// proc is a program of the world. It runs only while the world lets it, from one step to the next, so that a seed replays exactly.
+// proc is a program of the world. It runs from one step to the next when the world lets it, so that a seed replays exactly.
 type proc struct {
 	w       *world
 	resume  chan bool // false: it dies
@@ -28,7 +28,7 @@ type died struct{}
 
 func (w *world) proc(main func(*proc)) *proc { return &proc{w: w, main: main} }
 
-// step lets the others run, and may be where the program dies.
+// step lets the others run, and may be the point at which the program dies.
 func (p *proc) step() {
 	p.yielded <- struct{}{}
 	if !<-p.resume {
@@ -36,7 +36,7 @@ func (p *proc) step() {
 	}
 }
 
-// run lets it go on to its next step. One that has died starts again.
+// run lets the program continue to its next step. A program that has died starts again.
 func (p *proc) run(alive bool) {
 	if !p.running {
 		p.resume, p.yielded, p.running = make(chan bool), make(chan struct{}), true
@@ -58,7 +58,7 @@ func (p *proc) run(alive bool) {
 	}
 }
 
-// kill ends it for good.
+// kill ends the program permanently.
 func (p *proc) kill() {
 	if p.running {
 		p.run(false)
@@ -102,7 +102,7 @@ func (s stepped) Delete(ctx context.Context, v string) error {
 	return s.cloud.Delete(ctx, v)
 }
 
-// The disks of the world: a device is there while EC2 says so, and a mount is a symbolic link.
+// The disks of the world: a device exists while EC2 says so, and a mount is a symbolic link.
 func (s stepped) Find(id string) (string, error) {
 	if v := s.i.w.ec2.get(id); v == nil || v.Attached == nil || v.Attached.Instance != s.i.id || v.Attached.State != "attached" {
 		return "", fs.ErrNotExist
@@ -195,9 +195,9 @@ var (
 	simScaleIns = flag.Int("sim.scaleins", 200, "how many instances end in TestScaleIns")
 )
 
-// TestScaleIns: 200 instances end at random, each with its volume, while EC2 throttles, fails and describes what was, destinations
-// are away for a while, and reapers and collectors die at every call. No volume is deleted before both destinations have all of it,
-// and at the end none stays that could be proven.
+// TestScaleIns: 200 instances end at random, each with its volume, while EC2 throttles, fails and returns old descriptions,
+// destinations are unavailable for a while, and reapers and collectors die at every call. No volume is deleted before both
+// destinations have all of its records, and at the end no volume that could be proven is left.
 func TestScaleIns(t *testing.T) {
 	w := newWorld(t, *simSeed)
 	w.ec2.faulty, w.ec2.stale = someFaults(w.rng, 12), func() int { return max(0, w.rng.IntN(8)-5) }
@@ -235,7 +235,7 @@ func TestScaleIns(t *testing.T) {
 	}
 }
 
-// turn lets one program go on. It dies in one of n turns.
+// turn lets one program continue. It dies in one of n turns.
 func (w *world) turn(n int) {
 	ids := slices.Sorted(maps.Keys(w.instances))
 	i := w.instances[ids[w.rng.IntN(len(ids))]]

@@ -12,24 +12,24 @@ import (
 	"github.com/penstock-go/penstock/drain/status"
 )
 
-// Adoption is what the collector says of a spool.
+// Adoption is what the collector reports about a spool.
 type Adoption struct {
-	State string // waiting, delivering, delivered; "" if it does not know the spool (yet)
-	Err   string // why it is not delivered
+	State string // waiting, delivering, delivered; "" if the collector does not know the spool (yet)
+	Err   string // why the spool is not delivered
 }
 
-// Proof is what an audit of the destinations says of a spool.
+// Proof is the result of an audit of the destinations for a spool.
 type Proof struct {
 	Complete bool
-	Why      string // it is not
-	// Lasting: no time will make it complete.
+	Why      string // why it is not complete
+	// Lasting: waiting will not make it complete.
 	Lasting bool
 }
 
-// tend moves a volume that this instance holds. gone reports that it holds it no more.
+// tend processes a volume that this instance holds. gone reports that the instance no longer holds it.
 func (r *Reaper) tend(ctx context.Context, v *Volume) (gone bool, err error) {
 	if v.Attached.State != "attached" {
-		return false, nil // on its way
+		return false, nil // it is being attached or detached
 	}
 	device, err := r.Disks.Find(v.ID)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,7 +58,7 @@ func (r *Reaper) tend(ctx context.Context, v *Volume) (gone bool, err error) {
 	return r.judge(ctx, v, device, dir)
 }
 
-// mount mounts a volume with a file system. One without any signature has never been formatted if all of it is zero.
+// mount mounts a volume with a file system. A volume without any signature counts as never formatted if every byte is zero.
 func (r *Reaper) mount(ctx context.Context, v *Volume, device, dir string) (gone bool, err error) {
 	c, err := r.Disks.Probe(ctx, device)
 	switch {
@@ -82,7 +82,7 @@ func (r *Reaper) mount(ctx context.Context, v *Volume, device, dir string) (gone
 func (r *Reaper) readZeros(ctx context.Context, v *Volume, device, dir string) (gone bool, err error) {
 	from := r.zeros[v.ID]
 	if !from.since.Equal(v.Attached.Since) {
-		from = reading{since: v.Attached.Since} // somebody else may have written to it since
+		from = reading{since: v.Attached.Since} // another instance may have written to it since
 	}
 	next, done, zero, err := r.Disks.Zero(ctx, device, from.next)
 	switch {
@@ -96,7 +96,7 @@ func (r *Reaper) readZeros(ctx context.Context, v *Volume, device, dir string) (
 		return false, nil
 	}
 	delete(r.zeros, v.ID)
-	// Somebody else may have made a file system meanwhile.
+	// Someone may have made a file system meanwhile.
 	c, err := r.Disks.Probe(ctx, device)
 	switch {
 	case err != nil:
@@ -108,7 +108,7 @@ func (r *Reaper) readZeros(ctx context.Context, v *Volume, device, dir string) (
 	return r.remove(ctx, v, device, dir, "it was never written to: every byte is zero")
 }
 
-// judge decides about a volume that is mounted.
+// judge decides what to do with a mounted volume.
 func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone bool, err error) {
 	f, err := look(dir)
 	if err != nil {
@@ -147,7 +147,7 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 		p, err := r.Prove(ctx, s)
 		switch {
 		case err != nil:
-			return r.impatient(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": the destinations cannot be audited: "+status.Clean(err.Error())) // many may read tags
+			return r.impatient(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": the destinations cannot be audited: "+status.Clean(err.Error())) // tags have many readers
 		case !p.Complete && p.Lasting:
 			return r.keep(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": "+p.Why)
 		case !p.Complete:
@@ -160,9 +160,9 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 	return r.remove(ctx, v, device, dir, fmt.Sprintf("all of %d spools is at every destination, by the collector and by the auditor", len(f.spools)))
 }
 
-// impatient notes why a volume is not delivered, and lets go of it after a while: it must not keep others from being adopted.
+// impatient records why a volume is not delivered. After Patience it releases the volume, so that others can be adopted.
 func (r *Reaper) impatient(ctx context.Context, v *Volume, device, dir, why string) (gone bool, err error) {
-	if ctx.Err() != nil { // it says nothing about the volume
+	if ctx.Err() != nil { // the error says nothing about the volume
 		return false, ctx.Err()
 	}
 	if r.Now().Sub(v.Attached.Since) >= r.Patience {
@@ -172,7 +172,7 @@ func (r *Reaper) impatient(ctx context.Context, v *Volume, device, dir, why stri
 	return false, r.tag(ctx, v, adopting, why)
 }
 
-// keep lets go of a volume, with the reason.
+// keep marks a volume as kept, with the reason, and releases it.
 func (r *Reaper) keep(ctx context.Context, v *Volume, device, dir, why string) (gone bool, err error) {
 	if err := r.tag(ctx, v, kept, why); err != nil {
 		return false, err
@@ -188,8 +188,8 @@ func (r *Reaper) keep(ctx context.Context, v *Volume, device, dir, why string) (
 	return true, nil
 }
 
-// remove deletes a volume after a proof. In this order, so that nobody can have written to it since: it is this instance's until
-// it is detached, and EC2 deletes no volume that an instance holds.
+// remove deletes a volume after a proof. The order ensures that nobody can have written to the volume since the proof: this
+// instance holds it until it is detached, and EC2 deletes no volume that an instance holds.
 func (r *Reaper) remove(ctx context.Context, v *Volume, device, dir, why string) (gone bool, err error) {
 	if err := r.Mounts.Unmount(device, dir); err != nil {
 		return false, fmt.Errorf("unmount, to delete it: %w", err)
@@ -203,7 +203,7 @@ func (r *Reaper) remove(ctx context.Context, v *Volume, device, dir, why string)
 	return true, r.delete(ctx, v, why)
 }
 
-// delete deletes a volume that is being detached. If anybody else takes it first, whoever that is decides.
+// delete deletes a volume that is being detached. If another instance attaches the volume first, that instance decides.
 func (r *Reaper) delete(ctx context.Context, v *Volume, why string) (err error) {
 	for range deleteTries {
 		switch err = r.Keeper.Delete(ctx, v.ID); {
@@ -224,12 +224,12 @@ func (r *Reaper) delete(ctx context.Context, v *Volume, why string) (err error) 
 }
 
 const (
-	// deleteTries times detachPause is how long a volume may take to be detached: longer, and it is proven again.
+	// deleteTries times detachPause is how long a detachment may take; after that, the volume is proven again.
 	deleteTries = 15
 	detachPause = 4 * time.Second
 )
 
-// detach begins to detach a volume. One that is gone or free needs nothing.
+// detach begins to detach a volume. It returns no error if the volume is gone or already free.
 func (r *Reaper) detach(ctx context.Context, v *Volume) error {
 	err := r.Attacher.Detach(ctx, v.ID, v.Attached.Device)
 	if err != nil && !errors.Is(err, ErrGone) {

@@ -21,8 +21,8 @@ import (
 // someUser is the collector's user in TestUnprivileged.
 const someUser = 12345
 
-// TestUnprivileged runs what a reaper does with disks as its unit runs it: as the collector's user, without any capability, in a mount
-// namespace of its own in which only the directory of the mount points can be written to. Only the service mounts.
+// TestUnprivileged runs a reaper's disk operations under the conditions of its unit: as the collector's user, without any
+// capability, in its own mount namespace, in which only the directory of the mount points is writable. Only the service mounts.
 func TestUnprivileged(t *testing.T) {
 	if device := os.Getenv("REAPER_TEST_DEVICE"); device != "" {
 		unprivileged(t, device, os.Getenv("REAPER_TEST_ORPHANS"))
@@ -36,7 +36,7 @@ func TestUnprivileged(t *testing.T) {
 	}
 	base := t.TempDir()
 	mountUntilEnd(t, "tmpfs", base, "tmpfs")
-	// What systemd does with the root of a host.
+	// As systemd does with the root of a host.
 	if err := unix.Mount("", base, "", unix.MS_SHARED, ""); err != nil {
 		unable(t, err)
 	}
@@ -56,7 +56,7 @@ func TestUnprivileged(t *testing.T) {
 	socket := filepath.Join(base, "mount.sock")
 	serveUntilEnd(t, socket, &mounter.Server{Host: h.Host, Dir: orphans})
 
-	// The test's program is in a directory of root's.
+	// The test's program is in a directory that belongs to root.
 	self := filepath.Join(base, "reaper.test")
 	tool(t, "cp", os.Args[0], self)
 	disk, err := user.LookupGroup("disk")
@@ -64,7 +64,7 @@ func TestUnprivileged(t *testing.T) {
 		unable(t, err)
 	}
 	gid, err := strconv.Atoi(disk.Gid)
-	if err == nil { // what udev does with block devices
+	if err == nil { // as udev does with block devices
 		err = errors.Join(os.Chown(device, 0, gid), os.Chmod(device, 0o660))
 	}
 	if err != nil {
@@ -132,7 +132,7 @@ func unprivileged(t *testing.T, device, orphans string) {
 	}
 }
 
-// mountUntilEnd mounts for the test.
+// mountUntilEnd mounts until the test ends.
 func mountUntilEnd(t *testing.T, source, at, kind string) {
 	t.Helper()
 	if err := unix.Mount(source, at, kind, 0, ""); err != nil {
@@ -145,7 +145,7 @@ func mountUntilEnd(t *testing.T, source, at, kind string) {
 	})
 }
 
-// serveUntilEnd serves requests at a socket, as systemd does with the program.
+// serveUntilEnd serves requests at a socket, as systemd does with the mount program.
 func serveUntilEnd(t *testing.T, socket string, s *mounter.Server) {
 	t.Helper()
 	l, err := net.Listen("unix", socket)
@@ -172,7 +172,7 @@ func serveUntilEnd(t *testing.T, socket string, s *mounter.Server) {
 	t.Cleanup(func() { l.Close(); <-done })
 }
 
-// TestServiceTrustsNobody: whatever is asked for, the service mounts a volume of this host at its own directory, or nothing.
+// TestServiceTrustsNobody: for any request, the service mounts a volume of this host at its own directory, or nothing.
 func TestServiceTrustsNobody(t *testing.T) {
 	h, device := loop(t, 64<<20)
 	tool(t, "mkfs.ext4", "-q", "-E", "nodiscard", device)
@@ -220,7 +220,7 @@ func TestServiceTrustsNobody(t *testing.T) {
 	if got := ask(mount); !strings.Contains(got, "is mounted at "+victim) {
 		t.Errorf("it is mounted elsewhere: %s", got)
 	}
-	if got := ask(`{"do":"unmount","volume":"vol-1"}`); got != "{}\n" { // it is not mounted there, so nothing is to be done
+	if got := ask(`{"do":"unmount","volume":"vol-1"}`); got != "{}\n" { // it is not mounted there, so there is nothing to do
 		t.Error(got)
 	}
 	if at, err := h.At(device); err != nil || len(at) != 1 || at[0] != victim {

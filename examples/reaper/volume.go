@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// Volume is an EBS volume of the fleet, as EC2 last described it. A description may be older than what has happened since.
+// Volume is an EBS volume of the fleet, as EC2 last described it. The description may be out of date.
 type Volume struct {
 	ID      string
 	Zone    string
@@ -23,7 +23,7 @@ type Volume struct {
 // Attachment says which instance holds a volume.
 type Attachment struct {
 	Instance string
-	Device   string // under which it was attached: /dev/sdg
+	Device   string // the device name of the attachment: /dev/sdg
 	State    string // attaching, attached, busy, detaching, detached
 	Since    time.Time
 }
@@ -38,16 +38,16 @@ const (
 
 // The values of tagState.
 const (
-	// adopting: an instance has attached it and its collector delivers it.
+	// adopting: an instance has attached it, and the collector there delivers it.
 	adopting = "adopting"
-	// kept: it needs an operator, or more time. tagReason says why.
+	// kept: the volume needs an operator, or more time. tagReason says why.
 	kept = "kept"
-	// delivered: proven a moment ago. EC2 deletes no other volume for a reaper. By itself the tag proves nothing to the next
-	// reaper, since the volume may have been used in the meantime.
+	// delivered: proven a moment ago. EC2 lets a reaper delete no other volume. The tag alone proves nothing to another reaper,
+	// since the volume may have been used in the meantime.
 	delivered = "delivered"
 )
 
-// The answers of EC2 that a reaper decides by. Every other error means that nothing is known, and that the next pass looks again.
+// The EC2 errors on which a reaper acts. After any other error nothing is known, and the next pass tries again.
 var (
 	// ErrGone: there is no such volume.
 	ErrGone = errors.New("the volume does not exist")
@@ -65,19 +65,20 @@ type Lister interface {
 	Volumes(ctx context.Context) ([]Volume, error)
 }
 
-// Attacher moves volumes. EC2 lets one of several AttachVolume calls win, and that is what decides between reapers.
+// Attacher attaches and detaches volumes. EC2 lets one of several AttachVolume calls win, which decides between reapers.
 type Attacher interface {
 	Attach(ctx context.Context, volume, device string) error
 	Detach(ctx context.Context, volume, device string) error
 }
 
-// Keeper decides about volumes.
+// Keeper tags and deletes volumes.
 type Keeper interface {
 	Tag(ctx context.Context, volume string, tags map[string]string) error
 	Delete(ctx context.Context, volume string) error
 }
 
-// note is the value of tagReason: when, which instance, and why. Characters that EC2 does not take in every region are replaced.
+// note returns a value of tagReason: when, which instance, and why. It replaces characters that EC2 does not accept in every
+// region.
 func note(at time.Time, instance, why string) string {
 	s := at.UTC().Format(time.RFC3339) + " " + instance + ": " + why
 	s = strings.Map(func(r rune) rune {
@@ -86,25 +87,25 @@ func note(at time.Time, instance, why string) string {
 		}
 		return '_'
 	}, s)
-	return s[:min(len(s), 255)] // as many as EC2 takes
+	return s[:min(len(s), 255)] // the most that EC2 accepts
 }
 
-// reasons are why volumes are kept, as they begin the text of a note. Metrics and alarms name them.
+// reasons are the causes for which volumes are kept. The text of a note begins with one of them. Metrics and alarms name them.
 var reasons = []string{notMountable, notMounted, notEmpty, nameless, strangeFiles, unreadable, notAdopted, notAudited, otherReason}
 
 const (
-	notMountable = "signature"  // what blkid finds is not mounted
-	notMounted   = "mount"      // the kernel refuses it
-	notEmpty     = "content"    // it has no signature, but is not zero
+	notMountable = "signature"  // blkid finds something that is not mounted
+	notMounted   = "mount"      // the kernel refuses to mount it
+	notEmpty     = "content"    // no signature, but not all zero
 	nameless     = "nameless"   // files without a name
 	strangeFiles = "strange"    // files of no spool
 	unreadable   = "unreadable" // a directory or a file cannot be read
 	notAdopted   = "adoption"   // the collector has not delivered it
-	notAudited   = "audit"      // the auditor does not prove it
-	otherReason  = "other"      // an operator's, or another version's
+	notAudited   = "audit"      // the auditor cannot prove it
+	otherReason  = "other"      // written by an operator or another version
 )
 
-// reason returns which of the reasons a note has.
+// reason returns which of the reasons a note begins with.
 func (v *Volume) reason() string {
 	if parts := strings.SplitN(v.Tags[tagReason], ": ", 3); len(parts) == 3 && slices.Contains(reasons, parts[1]) {
 		return parts[1]
@@ -112,7 +113,7 @@ func (v *Volume) reason() string {
 	return otherReason
 }
 
-// noted is when a volume was tagged, zero if it was not.
+// noted returns when a volume was tagged, zero if it was not.
 func (v *Volume) noted() time.Time {
 	at, _, _ := strings.Cut(v.Tags[tagReason], " ")
 	t, _ := time.Parse(time.RFC3339, at)

@@ -26,7 +26,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// kind is what is on a volume.
+// kind is the contents of a volume.
 type kind string
 
 const (
@@ -34,13 +34,13 @@ const (
 	empty      kind = "empty"      // a file system without files
 	done       kind = "done"       // its spools are delivered
 	owing      kind = "owing"      // its spools are not
-	strange    kind = "strange"    // beside its spools it has somebody's file
+	strange    kind = "strange"    // next to its spools it has a foreign file
 	damaged    kind = "damaged"    // a segment is damaged
 	partitions kind = "partitions" // a partition table
 	dirty      kind = "dirty"      // no signature, and not zero
 )
 
-// stays says which volumes nobody can prove to be delivered.
+// stays lists the kinds of volumes that cannot be proven to be delivered.
 var stays = map[kind]bool{strange: true, damaged: true, partitions: true, dirty: true}
 
 // world is a fleet: real spools in directories for volumes, real adopters, two destinations in memory, and the fake of EC2.
@@ -61,7 +61,7 @@ type world struct {
 	log       *slog.Logger
 }
 
-// volume is what the test knows of one.
+// volume is the test's knowledge of one volume.
 type volume struct {
 	id      string
 	kind    kind
@@ -98,7 +98,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
-// tempDir is a directory in memory, if there is one: what a kill leaves on a disk is not the question here.
+// tempDir is a directory in memory, if possible: this test does not check what a kill leaves on a disk.
 func tempDir(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "reaper")
 	if err != nil {
@@ -112,7 +112,7 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-// judgeDeletion is the test's own proof: every record of a volume is read at both destinations when it is deleted.
+// judgeDeletion is the test's own proof: it reads every record of a deleted volume at both destinations.
 func (w *world) judgeDeletion(id string) {
 	v := w.volumes[id]
 	w.deleted++
@@ -139,7 +139,7 @@ func (w *world) judgeDeletion(id string) {
 	}
 }
 
-// judgeDetachment: the device must not be taken away from under a mount.
+// judgeDetachment checks that the device is not detached while it is mounted.
 func (w *world) judgeDetachment(id string) {
 	for _, i := range w.instances {
 		if p, ok := i.mounts["/dev/"+id]; ok {
@@ -148,7 +148,7 @@ func (w *world) judgeDetachment(id string) {
 	}
 }
 
-// only is a destination as if it had only the objects of one spool.
+// only is a destination that seems to contain only the objects of one spool.
 type only struct {
 	ship.Destination
 	spool string
@@ -164,7 +164,7 @@ func (o only) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, err
 	}
 }
 
-// launch starts an instance with a volume of some kind, as it will be when the instance ends.
+// launch starts an instance with a volume of the given kind, as it will be when the instance ends.
 func (w *world) launch() *instance {
 	w.number++
 	i := &instance{
@@ -208,7 +208,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// spool makes a spool with records that a process has left.
+// spool makes a spool with records that a process has left behind.
 func (w *world) spool(v *volume, class string) {
 	ctx := w.t.Context()
 	dir := filepath.Join(v.dir, "spool", class)
@@ -244,10 +244,11 @@ func (w *world) spool(v *volume, class string) {
 	}
 }
 
-// patient is the StallTimeout of an adoption that must succeed: one slow write to a disk is no stall.
+// patient is the StallTimeout of an adoption that must succeed: one slow write to a disk does not count as a stall.
 const patient = 10 * time.Second
 
-// adopt is what a collector does. The mark that it leaves is removed: on a real volume, which is mounted read-only, it cannot be made.
+// adopt adopts a spool like a collector. It removes the mark of the adoption, which could not be written on a real volume,
+// mounted read-only.
 func (w *world) adopt(ctx context.Context, dir, work string, stall time.Duration) (*drain.Report, error) {
 	r, err := drain.Adopt(ctx, dir, &drain.AdoptOptions{
 		Work: work, Instance: filepath.Base(work), Destinations: w.dests, MaxBytes: 64 << 20, Timeout: time.Minute, StallTimeout: stall,
@@ -259,7 +260,7 @@ func (w *world) adopt(ctx context.Context, dir, work string, stall time.Duration
 	return r, err
 }
 
-// collect is the collector of an instance: it delivers what is mounted.
+// collect is the collector of an instance: it delivers mounted volumes.
 func (i *instance) collect(p *proc) {
 	for {
 		mounted := map[string]bool{}
@@ -301,7 +302,7 @@ func (i *instance) adoptOne(dir string) Adoption {
 	if i.w.rng.IntN(10) == 0 {
 		cancel() // the collector is ended meanwhile
 	}
-	r, err := i.w.adopt(ctx, dir, i.orphans+"-work", 200*time.Millisecond) // it is only tried again
+	r, err := i.w.adopt(ctx, dir, i.orphans+"-work", 200*time.Millisecond) // it only tries again
 	if r != nil && r.Outcome == drain.Delivered && err == nil {
 		return Adoption{State: "delivered"}
 	}
@@ -312,7 +313,7 @@ func (i *instance) adoptOne(dir string) Adoption {
 	return Adoption{"waiting", why}
 }
 
-// reap is a reaper that is started again when it has died.
+// reap is a reaper that is restarted after each death.
 func (i *instance) reap(p *proc) {
 	c := i.w.ec2.client(i.id)
 	s := stepped{i, p, c}
@@ -343,7 +344,7 @@ func (i *instance) reap(p *proc) {
 	}
 }
 
-// ask is the collector's answer, over what its page has.
+// ask is the collector's answer about a spool, from the contents of its page.
 func (i *instance) ask(ctx context.Context, dir string) (Adoption, error) {
 	type entry struct {
 		Dir   string `json:"dir"`

@@ -71,7 +71,7 @@ func damagedFlag(c *command) *bool {
 	return c.flags.Bool("damaged", false, "take records that are nowhere else from the files in damaged/, which the spool could not use")
 }
 
-// tellMissing names missing records on standard error.
+// tellMissing reports missing records on standard error.
 func (to *output) tellMissing(m missing) {
 	if to.json {
 		_ = writeJSONLine(to.stderr, map[string]any{"missing": m})
@@ -80,7 +80,7 @@ func (to *output) tellMissing(m missing) {
 	to.warn("%s", m.String())
 }
 
-// warnUnreadable names the segments that cannot be read at all, and returns the exit code for that.
+// warnUnreadable reports the segments that cannot be read at all. It returns the exit code for them.
 func warnUnreadable(to *output, segments []*spool.SegmentFile, f *filter) (code int) {
 	for _, s := range segments {
 		if s.State == spool.SegmentUnreadable && (f.segment == 0 || f.segment == s.Number) {

@@ -31,13 +31,13 @@ type command struct {
 	synopsis   string
 	text       string // with examples
 	flags      *flag.FlagSet
-	// one: exactly one spool is meant.
+	// one: the command accepts only one spool.
 	one bool
-	// do runs it on the spools that the arguments name.
+	// do runs the command on the spools that the arguments name.
 	do func(ctx context.Context, to *output, dirs []string) (code int, err error)
 }
 
-// output is where a command writes.
+// output is where a command writes its output.
 type output struct {
 	stdout, stderr io.Writer
 	json           bool
@@ -82,7 +82,7 @@ func (c *command) run(ctx context.Context, args []string, stdout, stderr io.Writ
 	return code
 }
 
-// parse reads flags before, between and after the arguments.
+// parse parses flags before, between and after the arguments.
 func parse(f *flag.FlagSet, args []string) (rest []string, err error) {
 	for {
 		if err := f.Parse(args); err != nil {
@@ -94,7 +94,7 @@ func parse(f *flag.FlagSet, args []string) (rest []string, err error) {
 		if f.NArg() == 0 {
 			return rest, nil
 		}
-		ended := len(args) > f.NArg() && args[len(args)-f.NArg()-1] == "--" // only arguments follow
+		ended := len(args) > f.NArg() && args[len(args)-f.NArg()-1] == "--" // only arguments follow --
 		if ended {
 			return append(rest, f.Args()...), nil
 		}
@@ -102,7 +102,7 @@ func parse(f *flag.FlagSet, args []string) (rest []string, err error) {
 	}
 }
 
-// spools returns the spools that directories are, or have as subdirectories.
+// spools returns the spools among the directories and their subdirectories.
 func spools(dirs []string, one bool) (list []string, err error) {
 	if len(dirs) == 0 {
 		return nil, fmt.Errorf("%w: the directory of a spool is missing", errUsage)
@@ -132,7 +132,7 @@ func spools(dirs []string, one bool) (list []string, err error) {
 	return list, nil
 }
 
-// isSpool reports whether a directory has what makes it a spool.
+// isSpool reports whether a directory has a file of a spool.
 func isSpool(dir string) bool {
 	_, err1 := os.Lstat(filepath.Join(dir, "spool.json"))
 	_, err2 := os.Lstat(filepath.Join(dir, "seg"))
@@ -171,7 +171,7 @@ func (to *output) warn(format string, a ...any) {
 	fmt.Fprintln(to.stderr, "spoolctl: "+terminal.Paragraph(fmt.Sprintf(format, a...)))
 }
 
-// readSegments returns a spool's directory and its segments in the order of their records.
+// readSegments returns a spool's directory and its segments, ordered by their records.
 func readSegments(dir string) (*spool.Directory, []*spool.SegmentFile, error) {
 	d, err := spool.ReadDirectory(dir)
 	if err != nil {
@@ -179,7 +179,7 @@ func readSegments(dir string) (*spool.Directory, []*spool.SegmentFile, error) {
 	}
 	list, err := d.ReadSegments()
 	slices.SortStableFunc(list, func(a, b *spool.SegmentFile) int {
-		// Those whose records are not known come last: First-1 is the largest number then.
+		// Segments whose records are not known come last: their First-1 is the largest number.
 		return cmp.Or(cmp.Compare(a.First-1, b.First-1), cmp.Compare(a.Number, b.Number))
 	})
 	return d, list, err

@@ -14,10 +14,10 @@ import (
 // damageAll runs all of them: go test -run TestDamage ./examples/spoolctl -damage.all
 var damageAll = flag.Bool("damage.all", false, "TestDamage: all, not a quarter of it")
 
-// hurts are the ways in which a file is damaged.
+// hurts are the ways to damage a file.
 var hurts = []struct {
 	how string
-	do  func(b []byte) []byte // nil: the file is gone
+	do  func(b []byte) []byte // nil: the file is deleted
 }{
 	{"flip first", func(b []byte) []byte { return flip(b, 10) }},
 	{"flip middle", func(b []byte) []byte { return flip(b, len(b)/2) }},
@@ -49,9 +49,9 @@ func fill(b []byte, at, n int, with byte) []byte {
 	return b
 }
 
-// TestDamage damages every file of a spool in every way. No command but repair -apply changes anything, or panics. The records that
-// cat writes are those that were kept, in order; the missing ones are named, by cat, verify and export alike. After a repair the spool
-// opens, and every record that could be read before can be read.
+// TestDamage damages every file of a spool in every way. No command except repair -apply changes anything, and none panics. The
+// records that cat writes are kept ones, in order; cat, verify and export all report the same missing ones. After a repair the
+// spool opens, and every record that could be read before can be read.
 func TestDamage(t *testing.T) {
 	for i, orderly := range []bool{true, false} {
 		whole := scene(t, orderly)
@@ -139,7 +139,8 @@ func judge(t *testing.T, dir string) {
 	}
 }
 
-// TestDamaged: records that the spool cannot use any more are read from the files in damaged/, with or without their stage record.
+// TestDamaged: records that the spool can no longer use are read from the files in damaged/, with or without their stage
+// record.
 func TestDamaged(t *testing.T) {
 	dir := scene(t, true)
 	path := filepath.Join(dir, "stage", "0000000000000001.json")

@@ -33,7 +33,7 @@ func duCommand() *command {
 	return c
 }
 
-// usage is what the command du says of a spool.
+// usage is the result of the command du for a spool.
 type usage struct {
 	Dir   string      `json:"dir"`
 	Class string      `json:"class"`

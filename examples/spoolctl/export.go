@@ -65,38 +65,38 @@ func exportCommand() *command {
 	return c
 }
 
-// export is the command line of the command.
+// export holds the command line of the command export.
 type export struct {
 	to, form, codec string
 	filter          *filter
 	damaged         *bool
-	single          bool // one file
+	single          bool // one file for all records
 	compressor      compress.Codec
-	output          *exported // that is being written
+	output          *exported // the file being written
 }
 
-// summary describes an export. It is the file export.json.
+// summary describes an export. It is written to export.json.
 type summary struct {
 	Version int       `json:"version"` // 1
 	Time    time.Time `json:"time"`
 	Spool   string    `json:"spool"`
 	Class   string    `json:"class"`
-	Dir     string    `json:"dir"` // of the spool
+	Dir     string    `json:"dir"` // the directory of the spool
 	Format  string    `json:"format"`
 	Codec   string    `json:"codec"`
 	Records uint64    `json:"records"`
 	Bytes   uint64    `json:"bytes"` // payload
-	// Files in the order of their records. Every one was read back.
+	// Files are ordered by their records. Each was read back.
 	Files   []*exported `json:"files"`
 	Missing []missing   `json:"missing"`
 
-	code int // of the exit
+	code int // the exit code
 }
 
 // exported describes a file.
 type exported struct {
 	Name      string `json:"name"`
-	Segment   uint64 `json:"segment,omitempty"` // if it has the records of one alone
+	Segment   uint64 `json:"segment,omitempty"` // 0 if it has records of several segments
 	First     uint64 `json:"first"`
 	Last      uint64 `json:"last"`
 	Records   uint64 `json:"records"`
@@ -140,7 +140,7 @@ func (x *export) check(dir string) error {
 	return x.isFree()
 }
 
-// realPath returns where a path leads, as far as it is there.
+// realPath resolves the symbolic links of a path, as far as the path exists.
 func realPath(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -155,7 +155,7 @@ func realPath(path string) (string, error) {
 	return real, err
 }
 
-// isFree refuses to write where something is.
+// isFree returns an error if the export would overwrite something.
 func (x *export) isFree() error {
 	if !x.single {
 		entries, err := os.ReadDir(x.to)
@@ -182,7 +182,7 @@ func (x *export) summaryPath() string {
 	return filepath.Join(x.to, "export.json")
 }
 
-// run writes, reads back, and writes the summary.
+// run writes the files, reads them back, and writes the summary.
 func (x *export) run(ctx context.Context, to *output, dir string) (*summary, error) {
 	d, segments, err := readSegments(dir)
 	if err != nil {
@@ -228,7 +228,7 @@ func (x *export) run(ctx context.Context, to *output, dir string) (*summary, err
 	return s, s.save(x.summaryPath())
 }
 
-// write writes a record to the file of its segment.
+// write writes a record to the file for its segment.
 func (x *export) write(s *summary, seg *spool.SegmentFile, seq uint64, rec *segment.Record) error {
 	if x.output != nil && !x.single && x.output.Segment != seg.Number {
 		if err := x.end(s); err != nil {
@@ -268,7 +268,7 @@ func (x *export) write(s *summary, seg *spool.SegmentFile, seq uint64, rec *segm
 	return nil
 }
 
-// begin makes a file.
+// begin creates a file.
 func (x *export) begin(s *summary, seg *spool.SegmentFile, first uint64) error {
 	o := &exported{First: first, path: x.to, raw: sha256.New(), ndjson: format.NewNDJSONWriter(s.Spool)}
 	if !x.single {
@@ -280,7 +280,7 @@ func (x *export) begin(s *summary, seg *spool.SegmentFile, first uint64) error {
 		name := filepath.Join(x.to, fmt.Sprintf("%s-%016x", s.Class, seg.Number))
 		o.path = name + f.Ext + x.compressor.Info().Ext
 		for i := 2; slices.ContainsFunc(s.Files, func(e *exported) bool { return e.path == o.path }); i++ {
-			o.path = fmt.Sprintf("%s-%d%s%s", name, i, f.Ext, x.compressor.Info().Ext) // records of another one came between
+			o.path = fmt.Sprintf("%s-%d%s%s", name, i, f.Ext, x.compressor.Info().Ext) // records of another segment came in between
 		}
 	}
 	o.Name = filepath.Base(o.path)
@@ -297,7 +297,7 @@ func (x *export) begin(s *summary, seg *spool.SegmentFile, first uint64) error {
 	return err
 }
 
-// end completes a file: what has its name is on the disk.
+// end completes a file. It gets its name only once its contents are on the disk.
 func (x *export) end(s *summary) error {
 	o := x.output
 	if o == nil {
@@ -329,7 +329,7 @@ func (x *export) end(s *summary) error {
 	return nil
 }
 
-// verify reads every file back: its bytes are those that were written, and its records those that were counted.
+// verify reads every file back, and checks its bytes and the number of its records.
 func (s *summary) verify(ctx context.Context) error {
 	for _, o := range s.Files {
 		if err := o.verify(ctx, s); err != nil {
@@ -365,7 +365,7 @@ func (o *exported) verify(ctx context.Context, s *summary) error {
 	if _, err := io.Copy(io.Discard, content); err != nil {
 		return err
 	}
-	if _, err := io.Copy(stored, f); err != nil { // what the codec has left
+	if _, err := io.Copy(stored, f); err != nil { // the bytes that the codec has not read
 		return err
 	}
 	o.SHA256 = hex.EncodeToString(stored.Sum(nil))
@@ -399,7 +399,7 @@ func (o *exported) count(content io.Reader) error {
 	return nil
 }
 
-// save writes the summary, wholly or not at all.
+// save writes the summary atomically.
 func (s *summary) save(path string) error {
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -422,11 +422,11 @@ func (s *summary) save(path string) error {
 	return err
 }
 
-// syncDir makes the names in a directory durable: whoever has an export may remove what it was made of, and without this a power cut
-// can take the names of files whose contents were synced.
+// syncDir makes the names in a directory durable. After an export the user may delete its source, and without this sync a power
+// cut could lose the names of files whose contents were synced.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // it has no such call, and keeps names by itself
+		return nil // Windows has no such call, and keeps names by itself
 	}
 	d, err := os.Open(dir)
 	if err != nil {
@@ -434,7 +434,7 @@ func syncDir(dir string) error {
 	}
 	err = d.Sync()
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
-		err = nil // this file system has no such call
+		err = nil // this file system does not support the call
 	}
 	return errors.Join(err, d.Close())
 }

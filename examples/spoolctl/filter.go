@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// filter chooses records. Its zero value, after withDefaults, chooses all.
+// filter selects records. Its zero value, after withDefaults, selects all.
 type filter struct {
 	since, until   time.Time
 	sources        []netip.Prefix
@@ -48,7 +48,7 @@ func (f *filter) flags(fs *flag.FlagSet) {
 	fs.Uint64Var(&f.limit, "limit", 0, "end after this `NUMBER` of records (default all)")
 }
 
-// parseTime reads a time, or a duration before now.
+// parseTime parses a time, or a duration before now.
 func parseTime(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil {
 		return now.Add(-d), nil
@@ -56,7 +56,7 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	return time.Parse(time.RFC3339, s)
 }
 
-// parseSpan reads a range of sequence numbers.
+// parseSpan parses a range of sequence numbers.
 func parseSpan(s string) (first, last uint64, err error) {
 	a, b, ranged := strings.Cut(s, "-")
 	first, err = strconv.ParseUint(a, 10, 64)
@@ -92,7 +92,7 @@ func (f *filter) addSource(s string) error {
 	return nil
 }
 
-// wants reports whether a segment can have records that pass.
+// wants reports whether a segment may contain records that pass.
 func (f *filter) wants(s *spool.SegmentFile) bool {
 	if f.segment != 0 && s.Number != f.segment {
 		return false
@@ -100,7 +100,7 @@ func (f *filter) wants(s *spool.SegmentFile) bool {
 	if s.First > f.last || s.State != spool.SegmentActive && s.Last < f.first {
 		return false
 	}
-	if s.MinTime.IsZero() { // it is not known
+	if s.MinTime.IsZero() { // the times are not known
 		return true
 	}
 	return (f.since.IsZero() || !s.MaxTime.Before(f.since)) && (f.until.IsZero() || s.MinTime.Before(f.until))
@@ -126,7 +126,7 @@ func (f *filter) passes(seq uint64, r *segment.Record) bool {
 	return true
 }
 
-// from reports whether a source is one of those that are wanted.
+// from reports whether a source is selected.
 func (f *filter) from(src netip.AddrPort) bool {
 	if f.port != 0 && src.Port() != f.port {
 		return false

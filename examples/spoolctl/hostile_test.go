@@ -48,7 +48,8 @@ func owing(t *testing.T) (dir string, segments []string) {
 	return dir, segments
 }
 
-// TestOldestMissing: records that no destination has are missed where the oldest segments, or all, are gone or cannot be read.
+// TestOldestMissing: records that no destination has are reported as missing if the oldest segments, or all, are gone or
+// unreadable.
 func TestOldestMissing(t *testing.T) {
 	for _, c := range []struct {
 		what string
@@ -116,7 +117,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// TestRepairAdvice: the command that a plan prints does what it says: a shell takes the directory as it is, and the plan is the same.
+// TestRepairAdvice: the command that a plan prints works: a shell passes the directory unchanged, and the plan is the same.
 func TestRepairAdvice(t *testing.T) {
 	for arg, want := range map[string]string{
 		"/var/spool/a-b_c.d": "/var/spool/a-b_c.d", "": "''", "a; rm -rf b": "'a; rm -rf b'", "it's": `'it'\''s'`, "$(x)`y`": "'$(x)`y`'",
@@ -144,7 +145,8 @@ func TestRepairAdvice(t *testing.T) {
 	}
 }
 
-// TestExportIntoSpool: an export does not get into the spool by a link either, where the next start would remove it.
+// TestExportIntoSpool: an export cannot be written into the spool, where the next start would remove it, not even through a
+// link.
 func TestExportIntoSpool(t *testing.T) {
 	dir, _ := owing(t)
 	link := filepath.Join(t.TempDir(), "link")

@@ -47,7 +47,7 @@ func lsCommand() *command {
 	return c
 }
 
-// listing is what the command ls says of a spool.
+// listing is the result of the command ls for a spool.
 type listing struct {
 	Dir      string                `json:"dir"`
 	Class    string                `json:"class"`
@@ -74,7 +74,7 @@ type listed struct {
 	Object  string             `json:"staged,omitempty"`
 	// ObjectSize is the size of the staged file.
 	ObjectSize int64    `json:"staged_size,omitempty"`
-	Delivered  []string `json:"delivered,omitempty"` // destinations that have it
+	Delivered  []string `json:"delivered,omitempty"` // the destinations that have it
 	Problem    string   `json:"problem,omitempty"`
 }
 

@@ -1,5 +1,5 @@
-// Spoolctl looks into spools and repairs them, beside the service that has them open or without one. It reads files, takes no
-// lock, does not touch the index, and changes nothing but with repair -apply:
+// Spoolctl inspects and repairs spools, while a service has them open or without one. It reads files, takes no lock, does not
+// touch the index, and changes nothing except with repair -apply:
 //
 //	spoolctl status /var/spool/penstock
 //	spoolctl ls /var/spool/penstock/vpn
@@ -20,9 +20,10 @@
 //
 // # The way through the files
 //
-// main.go chooses the command, and command.go has what all of them share. status.go, ls.go, du.go, verify.go and repair.go are the
-// commands of these names. cat.go, tail.go and export.go write records: walk.go finds them in segments and staged files, filter.go
-// chooses among them, and output.go writes them, safely where a terminal reads. text.go has the words for sizes, counts and times.
+// main.go chooses the command, and command.go has what all commands share. status.go, ls.go, du.go, verify.go and repair.go are
+// the commands of these names. cat.go, tail.go and export.go write records: walk.go finds them in segments and staged files,
+// filter.go selects among them, and output.go writes them so that they cannot control a terminal. text.go formats sizes, counts
+// and times.
 package main
 
 import (
@@ -104,9 +105,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitUsage
 }
 
-// fail prints an error and returns its exit code.
+// fail prints an error and returns the exit code for it.
 func fail(stderr io.Writer, name string, err error) int {
-	fmt.Fprintf(stderr, "spoolctl %s: %s\n", name, terminal.Paragraph(err.Error())) // it may contain names that others chose
+	fmt.Fprintf(stderr, "spoolctl %s: %s\n", name, terminal.Paragraph(err.Error())) // it may contain names that other parties chose
 	switch {
 	case errors.Is(err, errUsage), errors.Is(err, flag.ErrHelp), errors.Is(err, spool.ErrOptions):
 		return exitUsage
@@ -116,7 +117,7 @@ func fail(stderr io.Writer, name string, err error) int {
 	return exitFailed
 }
 
-// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start is when the first record of a scene has arrived; each comes a second after the one before.
+// start is the arrival time of the first record of a scene; each record arrives a second after the one before.
 var start = time.Date(2026, 11, 29, 2, 0, 0, 0, time.UTC)
 
 func payload(seq uint64) string { return fmt.Sprintf("record %d of the scene", seq) }
@@ -62,8 +62,8 @@ func add(t testing.TB, sp *spool.Spool, n int) {
 
 const sceneRecords = 24
 
-// scene makes a spool with a segment of which only the staged file is left (records 1 to 6), one that is staged too (7 to 12), one
-// that is sealed (13 to 18), and one that is active (19 to 24). The process was killed, unless orderly.
+// scene makes a spool with a segment that is left only as a staged file (records 1 to 6), one that is sealed and staged (7 to
+// 12), one that is only sealed (13 to 18), and one that is active (19 to 24). The process was killed, unless orderly.
 func scene(t testing.TB, orderly bool) (dir string) {
 	t.Helper()
 	live := filepath.Join(t.TempDir(), "live")
@@ -87,7 +87,7 @@ func scene(t testing.TB, orderly bool) (dir string) {
 			}
 		}
 	}
-	for noted := false; !noted; { // the note of the newest segment is up to some milliseconds behind
+	for noted := false; !noted; { // the note of the newest segment may be some milliseconds late
 		<-time.After(time.Millisecond)
 		d, err := spool.ReadDirectory(live)
 		if err != nil {
@@ -142,7 +142,7 @@ func call(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// sequence returns the sequence numbers of lines of NDJSON, each of which must be the record that was appended.
+// sequence returns the sequence numbers of lines of NDJSON. It checks that each is the record that was appended.
 func sequence(t testing.TB, out string) (list []uint64) {
 	t.Helper()
 	for line := range strings.Lines(out) {
@@ -270,7 +270,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// TestTail follows a spool that another process writes to, through segments that end and begin.
+// TestTail follows a spool that another process writes to, across the end of segments.
 func TestTail(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	sp := openSpool(t, dir)
@@ -396,8 +396,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestStateOfAdopted: a process that was killed leaves its name on the volume, which must not hide that another one has delivered
-// everything since.
+// TestStateOfAdopted: a killed process leaves its name on the volume. That must not hide the fact that another process has
+// delivered everything since.
 func TestStateOfAdopted(t *testing.T) {
 	s := status{Directory: &spool.Directory{}}
 	s.Holder = "process 7 of i-0123456789abcdef0"

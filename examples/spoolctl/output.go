@@ -16,9 +16,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// The forms of records.
+// The forms in which records are written.
 const (
-	formNDJSON = "ndjson" // as it is delivered
+	formNDJSON = "ndjson" // as delivered
 	formRaw    = "raw"    // the payload and a newline
 	formText   = "text"   // number, time, source, and the payload with escapes
 )
@@ -84,8 +84,8 @@ func (r *recordWriter) write(seq uint64, rec *segment.Record) (err error) {
 
 func (r *recordWriter) flush() error { return r.w.Flush() }
 
-// appendEscaped appends text with escapes for everything that does not print, as in a Go string. Backslashes are doubled, so that
-// nothing is ambiguous.
+// appendEscaped appends text, with everything that is not printable escaped as in a Go string. Backslashes are doubled, so that
+// the result is unambiguous.
 func appendEscaped(dst, text []byte) []byte {
 	for len(text) > 0 {
 		c, n := utf8.DecodeRune(text)

@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// FuzzTerminal: whatever a record holds, nothing that is written to a terminal can control it, and NDJSON keeps its meaning.
+// FuzzTerminal: whatever a record contains, nothing that is written to a terminal can control it, and NDJSON keeps its meaning.
 func FuzzTerminal(f *testing.F) {
 	for _, s := range []string{"plain", "\x1b[31m", "\u009b31m", "\u202e\u200b", "a\\b\"c", "\xff\xfe", "\U000e0001", "\r\n\t\x00\x7f"} {
 		f.Add([]byte(s))
@@ -51,7 +51,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// FuzzObject: a staged file and its record may be anything, also on a volume from elsewhere.
+// FuzzObject: a staged file and its record may contain anything, because a volume may come from elsewhere.
 func FuzzObject(f *testing.F) {
 	rec := func(format, codec string, raw int64, gaps ...segment.Range) *spool.StageRecord {
 		r := &spool.StageRecord{First: 1, Last: 9, Gaps: gaps, RawBytes: raw}

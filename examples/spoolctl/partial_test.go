@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestExportUnreadable: an export says by its exit code that a segment cannot be read, like cat.
+// TestExportUnreadable: the exit code of export, like that of cat, reports a segment that cannot be read.
 func TestExportUnreadable(t *testing.T) {
 	dir := scene(t, true)
 	if err := os.WriteFile(filepath.Join(dir, "seg", "0000000000000099.seg"), bytes.Repeat([]byte("garbage "), 1024), 0o600); err != nil {
@@ -22,7 +22,7 @@ func TestExportUnreadable(t *testing.T) {
 	}
 }
 
-// TestVerifyPartly: what was found is told, also if the next start cannot be tried, or another spool cannot be read.
+// TestVerifyPartly: findings are reported even if the next start cannot be tried, or another spool cannot be read.
 func TestVerifyPartly(t *testing.T) {
 	dir := scene(t, true)
 	if err := os.Truncate(filepath.Join(dir, "index.db"), 1000); err != nil {
@@ -32,7 +32,7 @@ func TestVerifyPartly(t *testing.T) {
 	if err := os.RemoveAll(free); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("free", free); err != nil { // which leads to itself: nothing can be read there
+	if err := os.Symlink("free", free); err != nil { // a link to itself, which cannot be read
 		t.Skip(err)
 	}
 	code, out, errs := call(t, "verify", dir)

@@ -92,15 +92,15 @@ func readLimited(path string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// repaired is what the command repair says.
+// repaired is the result of the command repair.
 type repaired struct {
 	*spool.RepairPlan
-	flags   string // with which the plan was made, for a shell
+	flags   string // the flags of the plan, quoted for a shell
 	Applied bool   `json:"applied"`
-	Kept    string `json:"kept,omitempty"` // the directory with what was replaced
+	Kept    string `json:"kept,omitempty"` // the directory with the files that were replaced
 }
 
-// shellFlags are those of a plan that make it another one.
+// shellFlags returns the flags that change the plan.
 func shellFlags(identity string, o *spool.RepairOptions) (s string) {
 	if identity != "" {
 		s += " -identity " + quoted(identity)
@@ -114,7 +114,7 @@ func shellFlags(identity string, o *spool.RepairOptions) (s string) {
 	return s
 }
 
-// dirArg is a directory as an argument that is not taken for a flag.
+// dirArg returns a directory as an argument that cannot be mistaken for a flag.
 func dirArg(dir string) string {
 	if strings.HasPrefix(dir, "-") {
 		return "./" + dir

@@ -41,14 +41,14 @@ func statusCommand() *command {
 	return c
 }
 
-// status is what the command status says of a spool.
+// status is the result of the command status for a spool.
 type status struct {
 	*spool.Directory
 	NoFiles  *int  `json:"files,omitempty"` // instead of the list: see ls -files
 	Segments int   `json:"segments"`
 	Staged   int   `json:"staged"`
 	Used     int64 `json:"used_bytes"`
-	// Oldest is when the oldest segment file was changed last: nothing is pending for longer.
+	// Oldest is when the oldest segment file was last changed: no record has been pending for longer.
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 
@@ -69,7 +69,7 @@ func newStatus(d *spool.Directory) *status {
 	return s
 }
 
-// wrong reports whether something needs the operator.
+// wrong reports whether something needs the operator's attention.
 func (s *status) wrong() bool {
 	return slices.ContainsFunc(s.Damages, func(x spool.Damage) bool { return !x.GivenUp }) ||
 		slices.ContainsFunc(s.Problems, func(p spool.Problem) bool { return !p.Harmless })
@@ -89,7 +89,7 @@ func (s *status) write(w io.Writer) {
 			fmt.Fprintf(w, "  destination %s: given up\n", terminal.Printable(name))
 		case x.Pending.Records == 0:
 			fmt.Fprintf(w, "  destination %s: %s delivered (%s), nothing pending\n", terminal.Printable(name), count(x.Delivered.Records, "record"), units.Size(x.Delivered.Bytes))
-		case !s.Adopted.IsZero(): // the adopter keeps its own account
+		case !s.Adopted.IsZero(): // the adopter keeps its own counters
 			fmt.Fprintf(w, "  destination %s: %s delivered (%s) before, and %s%s by the adopter\n", terminal.Printable(name), count(x.Delivered.Records, "record"),
 				units.Size(x.Delivered.Bytes), count(x.Pending.Records, "record"), bytesOf(x.Pending.Bytes))
 		default:
@@ -116,12 +116,12 @@ func bytesOf(n uint64) string {
 	return " (" + units.Size(n) + ")"
 }
 
-// state says who has the spool.
+// state returns who has the spool.
 func (s *status) state() string {
 	switch {
 	case s.Open:
 		return "open in " + s.Holder
-	case !s.Adopted.IsZero(): // also if the process that had it before was killed, which has left its name
+	case !s.Adopted.IsZero(): // even if its last process was killed, and left its name behind
 		return "everything was delivered by " + s.AdoptedBy + " at " + stamp(s.Adopted)
 	case s.Holder != "":
 		return "not open, as far as this process can see; it was open in " + s.Holder

@@ -50,14 +50,14 @@ func tailCommand() *command {
 			err = ferr
 		}
 		if *follow && errors.Is(err, context.Canceled) {
-			err = nil // that is how it ends
+			err = nil // the regular end of -f
 		}
 		return t.code, err
 	}
 	return c
 }
 
-// lastRecord returns the number of the last record. The directory knows it up to some records.
+// lastRecord returns the number of the last record. The directory's Next may be too small by some records.
 func lastRecord(ctx context.Context, d *spool.Directory) (uint64, error) {
 	last := d.Next - 1
 	for r, err := range spool.TailDir(ctx, d.Dir, last, &spool.TailOptions{Stop: true}) {
@@ -74,20 +74,20 @@ func lastRecord(ctx context.Context, d *spool.Directory) (uint64, error) {
 	return last, nil
 }
 
-// tailing writes records as they come.
+// tailing writes records as they are appended.
 type tailing struct {
 	to     *output
 	out    *recordWriter
 	filter *filter
-	began  uint64 // the record before the first one
+	began  uint64 // the number of the record before the first one
 	n      uint64
 	code   int
 
 	mu sync.Mutex // guards out
 }
 
-// keepFlushing shows what was written ten times a second, until done is called. A write for each record would cost a busy host more
-// than reading them.
+// keepFlushing flushes the output ten times a second until done is called. On a busy host, one write per record would cost more
+// than reading the records.
 func (t *tailing) keepFlushing() (done func() error) {
 	flush := func() error {
 		t.mu.Lock()
@@ -146,10 +146,11 @@ func (t *tailing) run(ctx context.Context, dir string, o *spool.TailOptions) err
 	return nil
 }
 
-// tellGap names the records of a gap, but for those at the beginning of the output that every destination has: they were deleted.
+// tellGap reports the records of a gap, unless the gap is at the beginning of the output and every destination has its records:
+// then they were deleted.
 func (t *tailing) tellGap(dir string, gap *spool.GapError) error {
 	if gap.Gone && gap.First == t.began+1 {
-		d, err := spool.ReadDirectory(dir) // now, because more may have been delivered since the beginning
+		d, err := spool.ReadDirectory(dir) // read now, because more may have been delivered since the start
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestTailOfStaged: tail says which records it leaves out that a destination still needs, and is silent about those that were deleted
-// because every destination has them.
+// TestTailOfStaged: tail reports the records that it leaves out and that a destination still needs. It does not report those
+// that were deleted because every destination has them.
 func TestTailOfStaged(t *testing.T) {
 	code, out, errs := call(t, "tail", "-n", "24", scene(t, true))
 	if code != exitDamaged || len(sequence(t, out)) != sceneRecords-6 || !strings.Contains(errs, "staged file") {

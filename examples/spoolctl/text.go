@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// quoted is an argument for a shell, which takes it as it is.
+// quoted quotes an argument for a shell.
 func quoted(arg string) string {
 	plain := func(r rune) bool {
 		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("/._-+:,@%=", r))
@@ -24,10 +24,10 @@ func quoted(arg string) string {
 	case utf8.ValidString(arg) && strings.IndexFunc(arg, func(r rune) bool { return !unicode.IsPrint(r) }) < 0:
 		return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 	}
-	return "$" + "'" + strings.ReplaceAll(string(appendEscaped(nil, []byte(arg))), "'", `\'`) + "'" // what bash, zsh and POSIX 2024 know
+	return "$" + "'" + strings.ReplaceAll(string(appendEscaped(nil, []byte(arg))), "'", `\'`) + "'" // known to bash, zsh and POSIX 2024
 }
 
-// count is a number with a word, which gets an s.
+// count returns a number with a noun, in the plural if necessary.
 func count[T int | uint64](n T, word string) string {
 	if n == 1 {
 		return "1 " + word
@@ -35,7 +35,7 @@ func count[T int | uint64](n T, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-// stamp is a time for people, "-" for none.
+// stamp formats a time for people, "-" for none.
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -43,7 +43,7 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05Z")
 }
 
-// numbers are ranges of sequence numbers.
+// numbers formats ranges of sequence numbers.
 func numbers(ranges []segment.Range) string {
 	list := make([]string, len(ranges))
 	for i, r := range ranges {
@@ -52,7 +52,7 @@ func numbers(ranges []segment.Range) string {
 	return strings.Join(list, ",")
 }
 
-// span is a range of sequence numbers, "-" for none.
+// span formats a range of sequence numbers, "-" for none.
 func span(first, last uint64) string {
 	switch {
 	case last < first:
@@ -65,7 +65,7 @@ func span(first, last uint64) string {
 	return fmt.Sprintf("%d-%d", first, last)
 }
 
-// table writes lines of cells that are separated by tabs, in columns.
+// table writes lines of tab-separated cells, in columns.
 func table(w io.Writer, lines ...string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, line := range lines {

@@ -46,32 +46,32 @@ func verifyCommand() *command {
 	return c
 }
 
-// verification is what the command verify says of a spool.
+// verification is the result of the command verify for a spool.
 type verification struct {
 	Dir      string  `json:"dir"`
 	Class    string  `json:"class"`
 	Spool    string  `json:"spool"`
 	Open     bool    `json:"open"`
-	Segments int     `json:"segments"` // that were read
+	Segments int     `json:"segments"` // segments that were read
 	Staged   int     `json:"staged"`
-	Bytes    int64   `json:"bytes"` // that were read
+	Bytes    int64   `json:"bytes"` // bytes that were read
 	Records  uint64  `json:"records"`
 	Problems []found `json:"problems"`
 
 	d *spool.Directory
 }
 
-// found is something that is wrong.
+// found is a problem.
 type found struct {
 	Path    string          `json:"path,omitempty"`
 	Segment uint64          `json:"segment,omitempty"`
-	Ranges  []segment.Range `json:"ranges,omitempty"` // of records that are missing
+	Ranges  []segment.Range `json:"ranges,omitempty"` // of missing records
 	What    string          `json:"what"`
-	// Harmless: nothing is lost by it.
+	// Harmless: no record is lost because of it.
 	Harmless bool `json:"harmless,omitempty"`
 }
 
-// maxProblems bounds what is listed: a garbage file can have a million ranges.
+// maxProblems bounds the list: a file of garbage can have a million ranges.
 const maxProblems = 10_000
 
 func (v *verification) add(f found) {
@@ -146,7 +146,7 @@ func (v *verification) files(ctx context.Context, to *output, segments []*spool.
 	return nil
 }
 
-// segment reads one segment. staged: its staged file has every record that was in it.
+// segment reads one segment. staged: its staged file has all of the segment's records.
 func (v *verification) segment(s *spool.SegmentFile, staged bool) {
 	switch s.State {
 	case spool.SegmentBlank:
@@ -163,7 +163,7 @@ func (v *verification) segment(s *spool.SegmentFile, staged bool) {
 	}
 	damage, err := s.Verify()
 	if v.gone(s.Path) {
-		return // it was delivered and deleted while it was read
+		return // it was delivered and deleted during the reading
 	}
 	v.Records += s.Records
 	for _, x := range damage {
@@ -185,7 +185,7 @@ func (v *verification) segment(s *spool.SegmentFile, staged bool) {
 	}
 }
 
-// gone reports whether a file is there no more, because a process deletes what is delivered.
+// gone reports whether a file no longer exists because a process has deleted it after delivery.
 func (v *verification) gone(path string) bool {
 	if !v.Open {
 		return false
@@ -197,7 +197,7 @@ func (v *verification) gone(path string) bool {
 	return err != nil
 }
 
-// object compares a staged file with its record.
+// object compares a staged file with its stage record.
 func (v *verification) object(ctx context.Context, s *spool.SegmentFile) error {
 	rec := s.Record
 	if rec == nil {
@@ -224,10 +224,10 @@ func (v *verification) object(ctx context.Context, s *spool.SegmentFile) error {
 	return nil
 }
 
-// delivered reports whether every destination has everything up to a record.
+// delivered reports whether every destination has all records up to seq.
 func (v *verification) delivered(seq uint64) bool { return seq < firstOwed(v.d) }
 
-// onRecord reports whether damage of a range is on record.
+// onRecord reports whether damage that covers the range is already listed.
 func (v *verification) onRecord(r segment.Range) bool {
 	for _, f := range v.Problems {
 		for _, x := range f.Ranges {
@@ -263,11 +263,11 @@ func (v *verification) continuity(segments []*spool.SegmentFile) {
 	}
 }
 
-// start tries what the next start would do.
+// start checks what the next start of the service would do.
 func (v *verification) start(dir string) {
 	p, err := spool.PlanRepair(dir, &spool.RepairOptions{NoLock: true, Logger: slog.New(slog.DiscardHandler)})
 	if now, rerr := spool.ReadDirectory(dir); rerr == nil && now.Open {
-		v.Open = true // a process has begun to change what the plan was made of
+		v.Open = true // a process has begun to change the files that the plan was made from
 		return
 	}
 	if err != nil {

@@ -19,7 +19,7 @@ type missing struct {
 	First   uint64   `json:"first"`
 	Last    uint64   `json:"last"`
 	Why     string   `json:"why"`
-	Files   []string `json:"files,omitempty"` // that may hold some of them
+	Files   []string `json:"files,omitempty"` // files that may contain some of them
 }
 
 func (m *missing) String() string {
@@ -30,28 +30,28 @@ func (m *missing) String() string {
 	return s
 }
 
-// walker goes through the records of a spool in their order: those of segment files and, where these are gone or damaged, those of
-// staged files.
+// walker walks through the records of a spool in order. It reads segment files and, where these are gone or damaged, staged
+// files.
 type walker struct {
 	d        *spool.Directory
 	segments []*spool.SegmentFile // in the order of their records
 	filter   *filter
-	// each gets every record that the filter lets pass, and miss every range that is missing between records. An error ends the
-	// walk.
+	// each is called for every record that passes the filter, and miss for every missing range between records. An error ends
+	// the walk.
 	each func(s *spool.SegmentFile, seq uint64, rec *segment.Record) error
 	miss func(m missing)
-	// read is told of each segment that is done.
+	// read is called for each segment after it was read.
 	read func(s *spool.SegmentFile)
-	// damaged are files in damaged/, for records that are nowhere else.
+	// damaged are the files in damaged/, for records that are in no other file.
 	damaged []*spool.SegmentFile
 
-	next uint64 // the sequence number that comes next, 0 before the first segment
+	next uint64 // the next sequence number, 0 before the first segment
 }
 
 // errEnough ends a walk.
 var errEnough = errors.New("enough")
 
-// run walks. The error is that of each, but for errEnough, or that of ctx.
+// run walks. It returns an error of each, except errEnough, or of ctx.
 func (w *walker) run(ctx context.Context) error {
 	owed := firstOwed(later(w.d))
 	for _, s := range w.segments {
@@ -59,13 +59,13 @@ func (w *walker) run(ctx context.Context) error {
 			return err
 		}
 		if s.State == spool.SegmentBlank || s.First == 0 {
-			continue // what is missing in its place shows in the next one
+			continue // the next segment shows which records are missing here
 		}
 		if s.State == spool.SegmentUnreadable {
 			continue
 		}
 		if w.next == 0 && owed < s.First {
-			w.next = owed // what no destination has cannot have been deleted
+			w.next = owed // records that some destination lacks cannot have been deleted
 		}
 		if w.next > 0 && s.First > w.next {
 			if err := w.lost(ctx, s.Number-1, w.next, s.First-1, "no file has them"); err != nil {
@@ -96,7 +96,8 @@ func (w *walker) run(ctx context.Context) error {
 	return nil
 }
 
-// later is a directory as it is after its segments were listed: what a process has deleted by then was delivered before.
+// later reads the directory again after its segments were listed: records that a process deleted in between were delivered
+// before.
 func later(d *spool.Directory) *spool.Directory {
 	if d.Open {
 		if now, err := spool.ReadDirectory(d.Dir); err == nil {
@@ -106,14 +107,14 @@ func later(d *spool.Directory) *spool.Directory {
 	return d
 }
 
-// firstOwed returns the first record that some destination does not have, 0 if that is not known.
+// firstOwed returns the first record that some destination lacks, 0 if unknown.
 func firstOwed(d *spool.Directory) (seq uint64) {
 	for _, x := range d.Destinations {
 		if x.Forgotten {
 			continue
 		}
 		if x.Chain.Epoch == 0 {
-			return 0 // its state cannot be read
+			return 0 // the state of this destination cannot be read
 		}
 		next := max(x.Chain.Through+1, x.Chain.Joined)
 		if seq == 0 || next < seq {
@@ -123,7 +124,7 @@ func firstOwed(d *spool.Directory) (seq uint64) {
 	return seq
 }
 
-// ended is the error of a walk: nil if each has had enough.
+// ended converts the error of a walk: it is nil if each returned errEnough.
 func ended(err error) error {
 	if errors.Is(err, errEnough) {
 		return nil
@@ -131,7 +132,7 @@ func ended(err error) error {
 	return err
 }
 
-// lost tells that records are missing, as far as they are wanted, and no file in damaged/ has them.
+// lost reports missing records, except those that the filter excludes or a file in damaged/ contains; the latter it passes on.
 func (w *walker) lost(ctx context.Context, number, first, last uint64, why string) error {
 	for _, s := range w.damaged {
 		if err := w.fromDamaged(ctx, s, number, first, last, why); err != nil {
@@ -143,7 +144,7 @@ func (w *walker) lost(ctx context.Context, number, first, last uint64, why strin
 	return nil
 }
 
-// fromDamaged hands on the records of a range that a file in damaged/ has.
+// fromDamaged passes on the records of a range that a file in damaged/ contains.
 func (w *walker) fromDamaged(ctx context.Context, s *spool.SegmentFile, number, first, last uint64, why string) error {
 	if s.First > last || first > last {
 		return nil
@@ -187,7 +188,7 @@ func (w *walker) fromDamaged(ctx context.Context, s *spool.SegmentFile, number, 
 			continue
 		}
 		if err != nil {
-			return nil // its end, or what the disk refuses
+			return nil // the end, or a read error
 		}
 		if err := pass(seq, &rec); errors.Is(err, errRange) {
 			return nil
@@ -198,7 +199,7 @@ func (w *walker) fromDamaged(ctx context.Context, s *spool.SegmentFile, number, 
 	return ctx.Err()
 }
 
-// tell tells that records are missing.
+// tell reports missing records.
 func (w *walker) tell(number, first, last uint64, why string) {
 	first, last = max(first, w.filter.first), min(last, w.filter.last)
 	if last < first || w.next > last && last != segment.Unbounded {
@@ -213,7 +214,7 @@ func (w *walker) tell(number, first, last uint64, why string) {
 	w.miss(m)
 }
 
-// pass hands a record on, unless it was handed on before: files that overlap hold the same records.
+// pass passes a record on, unless it already was: overlapping files contain the same records.
 func (w *walker) pass(s *spool.SegmentFile, seq uint64, rec *segment.Record) error {
 	if seq < w.next {
 		return nil
@@ -278,7 +279,7 @@ func (w *walker) segment(ctx context.Context, s *spool.SegmentFile) error {
 	}
 }
 
-// staged reads a range of records from the staged file of a segment, because its own file does not have them: why.
+// staged reads a range of records from the staged file of a segment. why says why its own file does not have them.
 func (w *walker) staged(ctx context.Context, s *spool.SegmentFile, first, last uint64, why string) error {
 	first = max(first, w.next)
 	if last < first {
@@ -302,13 +303,13 @@ func (w *walker) staged(ctx context.Context, s *spool.SegmentFile, first, last u
 	return nil
 }
 
-// objectError says that a staged file cannot be read any further.
+// objectError means that the rest of a staged file cannot be read.
 type objectError struct{ err error }
 
 func (e *objectError) Error() string { return "the staged file: " + e.err.Error() }
 func (e *objectError) Unwrap() error { return e.err }
 
-// fromObject hands on the records of a range that a staged file has.
+// fromObject passes on the records of a range that a staged file contains.
 func (w *walker) fromObject(ctx context.Context, s *spool.SegmentFile, first, last uint64) error {
 	if s.Object == "" {
 		return &objectError{errors.New("there is none")}
@@ -341,7 +342,7 @@ func (w *walker) fromObject(ctx context.Context, s *spool.SegmentFile, first, la
 	})
 }
 
-// guessRecord finds out how a staged file without a stage record is encoded; nil if it is not NDJSON of this spool.
+// guessRecord finds the encoding of a staged file without a stage record; nil if the file is not NDJSON of this spool.
 func guessRecord(body io.ReadSeeker, id string) *spool.StageRecord {
 	for _, name := range compress.Names() {
 		codec, err := compress.ByName(name)
@@ -349,7 +350,7 @@ func guessRecord(body io.ReadSeeker, id string) *spool.StageRecord {
 			continue
 		}
 		if ndjsonOf(codec, body, id) {
-			rec := &spool.StageRecord{RawBytes: 1 << 40} // of no known length: it is read record by record
+			rec := &spool.StageRecord{RawBytes: 1 << 40} // the length is unknown, and the file is read record by record
 			rec.Format, rec.Codec = format.NDJSON, name
 			return rec
 		}
@@ -357,7 +358,7 @@ func guessRecord(body io.ReadSeeker, id string) *spool.StageRecord {
 	return nil
 }
 
-// ndjsonOf reports whether a file begins with a record of a spool, and leaves it at its beginning.
+// ndjsonOf reports whether a file begins with a record of a spool. It resets the read position.
 func ndjsonOf(codec compress.Codec, body io.ReadSeeker, id string) bool {
 	defer func() { _, _ = body.Seek(0, io.SeekStart) }()
 	raw, err := codec.NewReader(body)
@@ -374,10 +375,10 @@ func ndjsonOf(codec compress.Codec, body io.ReadSeeker, id string) bool {
 	return err == nil && r.Spool() == id
 }
 
-// errRange ends the reading of a staged file after the range that is wanted.
+// errRange ends the reading of a staged file after the requested range.
 var errRange = errors.New("after the range")
 
-// readObject calls each with the records of a staged file. The error is that of each, or an *objectError.
+// readObject calls each with the records of a staged file. It returns an error of each, or an *objectError.
 func readObject(ctx context.Context, body io.Reader, rec *spool.StageRecord, each func(seq uint64, r *segment.Record) error) error {
 	f, err1 := format.ByName(rec.Format)
 	codec, err2 := compress.ByName(rec.Codec)
@@ -389,7 +390,7 @@ func readObject(ctx context.Context, body io.Reader, rec *spool.StageRecord, eac
 		return &objectError{err}
 	}
 	defer raw.Close()
-	r, err := f.NewReader(io.LimitReader(raw, rec.RawBytes+1)) // no more than was staged: a hostile file may unpack to anything
+	r, err := f.NewReader(io.LimitReader(raw, rec.RawBytes+1)) // no more than was staged: a hostile file may decompress to any size
 	if err != nil {
 		return &objectError{err}
 	}
@@ -406,7 +407,7 @@ func readObject(ctx context.Context, body io.Reader, rec *spool.StageRecord, eac
 		if err != nil {
 			return &objectError{err}
 		}
-		if f.Plain { // it does not tell numbers, but which are missing is known
+		if f.Plain { // the format has no sequence numbers, but the missing ones are known
 			for _, g := range rec.Gaps { // in ascending order
 				if g.First <= plain && plain <= g.Last && g.Last != segment.Unbounded {
 					plain = g.Last + 1

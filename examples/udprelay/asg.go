@@ -26,12 +26,11 @@ import (
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
-// groupSource is the instances of an Auto Scaling group. The group says which instances are in service; EC2 says at which
-// addresses they are. The SDK's package for EC2 is larger than the rest of this program, and one call is needed: it is made by
-// hand, and signed by the SDK.
+// groupSource returns the instances of an Auto Scaling group as targets. The group says which instances are in service, and EC2
+// has their addresses. The SDK's EC2 package is larger than the rest of this program, and only one of its calls is needed; so
+// this program builds the request itself, and the SDK signs it.
 //
-// It needs autoscaling:DescribeAutoScalingGroups and ec2:DescribeInstances. Region and credentials come from where the SDK finds
-// them.
+// It needs autoscaling:DescribeAutoScalingGroups and ec2:DescribeInstances. The SDK finds region and credentials as usual.
 type groupSource struct {
 	group string
 	port  uint16
@@ -39,7 +38,7 @@ type groupSource struct {
 	mu        sync.Mutex
 	cfg       *aws.Config
 	groups    *autoscaling.Client
-	addresses map[string]netip.Addr // of instances, which keep theirs for life
+	addresses map[string]netip.Addr // by instance; an instance keeps its address for life
 }
 
 // apiTime bounds one call.
@@ -77,7 +76,7 @@ func (g *groupSource) Targets(ctx context.Context) ([]udprelay.Target, error) {
 	return targets, udprelay.CheckTargets(targets)
 }
 
-// instances returns the instances that are in service or about to leave, with their state.
+// instances returns the instances that are in service or about to be terminated, with their state.
 func (g *groupSource) instances(ctx context.Context) (map[string]types.LifecycleState, error) {
 	if g.groups == nil {
 		cfg, err := config.LoadDefaultConfig(ctx)
@@ -101,7 +100,7 @@ func (g *groupSource) instances(ctx context.Context) (map[string]types.Lifecycle
 	return states, nil
 }
 
-// locate asks EC2 for the addresses of instances.
+// locate gets the addresses of instances from EC2.
 func (g *groupSource) locate(ctx context.Context, ids []string) error {
 	form := url.Values{"Action": {"DescribeInstances"}, "Version": {"2016-11-15"}}
 	for i, id := range ids {
@@ -144,7 +143,7 @@ func (g *groupSource) locate(ctx context.Context, ids []string) error {
 	return g.note(answer)
 }
 
-// note reads the addresses in an answer of EC2.
+// note records the addresses in an answer of EC2.
 func (g *groupSource) note(answer []byte) error {
 	var found struct {
 		Instances []struct {

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The measurements of internal/docs/performance.md. They take minutes, and want a machine that does nothing else:
+// The measurements of internal/docs/performance.md. They take minutes, and need an otherwise idle machine:
 //
 //	PENSTOCK_RELAY_BENCH=1 go test -v -timeout 60m -run 'TestEvenness|TestCost' ./examples/udprelay
 func measuring(t *testing.T) {
@@ -29,7 +29,7 @@ func measuring(t *testing.T) {
 	t.Logf("load at the beginning: %s", load)
 }
 
-// balancer is a load balancer in the manner of AWS: new flows are spread by a hash, and remembered.
+// balancer is a load balancer like AWS's: it spreads new flows by a hash, and remembers them.
 type balancer struct {
 	s      *space
 	forget int // seconds
@@ -38,7 +38,7 @@ type balancer struct {
 
 const balancerAddr = "10.250.2.1"
 
-// newBalanced makes a field whose targets are behind a load balancer in a namespace of its own.
+// newBalanced makes a field whose targets are behind a load balancer in its own namespace.
 func newBalanced(t testing.TB, n, forget int) (*field, *balancer) {
 	t.Helper()
 	f := newField(t, n, false)
@@ -78,7 +78,7 @@ func (lb *balancer) spread(n int) {
 	lb.s.run("nft", "-f", file)
 }
 
-// shares sends for a time, and returns how many datagrams each target received.
+// shares sends for a while, and returns how many datagrams each target received.
 func (f *field) shares(seconds float64, rate int) (got []float64) {
 	f.t.Helper()
 	before := make([]uint64, len(f.targets))
@@ -93,7 +93,7 @@ func (f *field) shares(seconds float64, rate int) (got []float64) {
 	return got
 }
 
-// portsFor is how many ports a generation has: the default, or as many as there may be descriptors.
+// portsFor returns how many ports a generation has: the default, or fewer if there are not enough descriptors.
 func portsFor(engine string) string {
 	var l unix.Rlimit
 	const few = 200 // descriptors for everything else
@@ -103,7 +103,7 @@ func portsFor(engine string) string {
 	return "24576"
 }
 
-// imbalance is the largest share, divided by the mean.
+// imbalance returns the largest share divided by the mean.
 func imbalance(got []float64) float64 {
 	sum := 0.0
 	for _, n := range got {
@@ -112,7 +112,7 @@ func imbalance(got []float64) float64 {
 	return slices.Max(got) / (sum / float64(len(got)))
 }
 
-// share is how much of everything the targets from i on got.
+// share returns the share of all datagrams that the targets from i on received.
 func share(got []float64, i int) float64 {
 	all, those := 0.0, 0.0
 	for k, n := range got {
@@ -220,7 +220,7 @@ func TestEvenness(t *testing.T) {
 	})
 }
 
-// busy is the time that the processors were not idle, in seconds.
+// busy returns how long the processors were not idle, in seconds.
 func busy(t *testing.T) float64 {
 	t.Helper()
 	b, err := os.ReadFile("/proc/stat")
@@ -249,8 +249,8 @@ type mmsghdr struct {
 	len uint32
 }
 
-// own is the time that processes have used, and the kernel's threads for packets, in seconds. On a machine that is busy with other
-// work, busy says nothing.
+// own returns the time that processes and the kernel's packet threads have used, in seconds. On a machine that is busy with
+// other work, busy is meaningless.
 func own(t *testing.T, pids []int) (sum float64) {
 	t.Helper()
 	files, _ := filepath.Glob("/proc/[0-9]*/comm")
@@ -274,7 +274,7 @@ func own(t *testing.T, pids []int) (sum float64) {
 	return sum
 }
 
-// flood sends n datagrams at a rate, 64 with one call, in turn over sockets.
+// flood sends n datagrams at a rate, 64 per call, over the sockets in turn.
 func flood(t *testing.T, fds []int, n, rate int) {
 	t.Helper()
 	const size, most = 512, 64
@@ -306,7 +306,7 @@ func flood(t *testing.T, fds []int, n, rate int) {
 	}
 }
 
-// TestCost measures the processor time of a datagram that is forwarded at 100,000/s, beside nginx.
+// TestCost measures the processor time per datagram at 100,000/s, compared with nginx.
 func TestCost(t *testing.T) {
 	measuring(t)
 	const rate, seconds, turns = 100000, 3, 7

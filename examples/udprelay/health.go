@@ -14,30 +14,30 @@ import (
 	"time"
 )
 
-// checks are how the health of targets is asked for.
+// checks are the settings for checking the health of targets.
 type checks struct {
 	url            string // with {host}; "" means that all targets are healthy
 	every, timeout time.Duration
 }
 
-// tolerated is how many checks in a row may be without an answer before a target is unhealthy. An answer that says no counts at
-// once: so a target that drains leaves with the next check.
+// tolerated is how many checks in a row a target may leave unanswered before it is unhealthy. A negative answer counts
+// immediately, so a draining target is out of use after the next check.
 const tolerated = 1
 
-// health is what is known of one target.
+// health is the known health of one target.
 type health struct {
 	Healthy bool      `json:"healthy"`
-	Why     string    `json:"why,omitempty"` // it is not
+	Why     string    `json:"why,omitempty"` // why it is not healthy
 	Since   time.Time `json:"since"`
 	checked bool
 	silent  int // checks in a row without an answer
 }
 
-// prober asks one target after the other, each in a goroutine of its own.
+// prober checks each target in its own goroutine.
 type prober struct {
 	checks
 	client  *http.Client
-	changed func() // is called after each change
+	changed func() // called after each change
 
 	mu     sync.Mutex
 	known  map[netip.AddrPort]health
@@ -53,7 +53,7 @@ func newProber(c checks, changed func()) *prober {
 	}
 }
 
-// watch asks these targets from now on, and no others.
+// watch checks exactly these targets from now on.
 func (p *prober) watch(ctx context.Context, targets []netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +88,7 @@ func (p *prober) stop() {
 	p.client.CloseIdleConnections()
 }
 
-// ask asks a target until ctx ends.
+// ask checks a target again and again until ctx ends.
 func (p *prober) ask(ctx context.Context, t netip.AddrPort) {
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()
@@ -106,7 +106,7 @@ func (p *prober) ask(ctx context.Context, t netip.AddrPort) {
 	}
 }
 
-// check asks once. answered: an error is the target's own.
+// check checks a target once. answered: an error came from the target itself.
 func (p *prober) check(ctx context.Context, t netip.AddrPort) (answered bool, err error) {
 	host := t.Addr().String()
 	if t.Addr().Is6() {
@@ -121,14 +121,14 @@ func (p *prober) check(ctx context.Context, t netip.AddrPort) (answered bool, er
 		return false, withoutURL(err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // for the connection to be used again
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be reused
 	if resp.StatusCode != http.StatusOK {
 		return true, fmt.Errorf("%s", resp.Status)
 	}
 	return true, nil
 }
 
-// withoutURL is an error without the URL of the check, in which a token may be: the status page shows the error.
+// withoutURL returns an error without the URL of the check, which may contain a token: the status page shows the error.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -136,7 +136,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// note takes over the result of a check.
+// note records the result of a check.
 func (p *prober) note(t netip.AddrPort, answered bool, err error) {
 	p.mu.Lock()
 	h, ok := p.known[t]
@@ -165,7 +165,7 @@ func (p *prober) note(t netip.AddrPort, answered bool, err error) {
 	}
 }
 
-// state returns what is known of a target.
+// state returns the known health of a target.
 func (p *prober) state(t netip.AddrPort) health {
 	p.mu.Lock()
 	defer p.mu.Unlock()

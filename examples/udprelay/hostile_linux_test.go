@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNoChecksum: over IPv4 a sender may leave the checksum of a datagram out, as some exporters of flows do. The kernel must not take the
-// 0 for a checksum that it can adjust: the receiver would drop the datagram, where no account sees it.
+// TestNoChecksum: over IPv4 a sender may omit the checksum of a datagram, as some flow exporters do. The kernel must not treat
+// the 0 as a checksum to adjust: the receiver would then drop the datagram, and no account would include it.
 func TestNoChecksum(t *testing.T) {
 	for _, mode := range [][]string{{"-check", "off"}, {"-mode", "generations"}} {
 		t.Run(mode[1], func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestNoChecksum(t *testing.T) {
 	}
 }
 
-// TestForeignTable: a table of the name that another program has made is never touched.
+// TestForeignTable: a table of the same name that another program has made is never touched.
 func TestForeignTable(t *testing.T) {
 	f := newField(t, 2, false)
 	f.use(addrs(0, 2)...)
@@ -61,8 +61,8 @@ func TestForeignTable(t *testing.T) {
 	}
 }
 
-// TestTableTaken: another program removes the table and makes one of the same name. It is not touched, the account stays, and the log says why
-// nothing is forwarded.
+// TestTableTaken: another program removes the table and makes one of the same name. The relay does not touch it, keeps its
+// account, and logs why nothing is forwarded.
 func TestTableTaken(t *testing.T) {
 	f := newField(t, 3, false)
 	f.use(addrs(0, 2)...)
@@ -83,7 +83,7 @@ func TestTableTaken(t *testing.T) {
 	}
 }
 
-// TestDroppedLate: a rule of another table can drop a datagram at the last moment. It is counted.
+// TestDroppedLate: a datagram that a rule of another table drops at the last moment is counted.
 func TestDroppedLate(t *testing.T) {
 	f := newField(t, 2, false)
 	f.use(addrs(0, 2)...)
@@ -94,8 +94,9 @@ func TestDroppedLate(t *testing.T) {
 	p.wantAccount(400, 100)
 }
 
-// TestTwoTables: nothing tells after routing to which of two relays in one network namespace a datagram belongs. So the second one refuses a
-// target that the first one has, and forwards to others; and one that is given the same table does not begin, not even with another engine.
+// TestTwoTables: after routing it is unknown to which of two relays in one network namespace a datagram belongs. So the second
+// relay refuses a target of the first one, and forwards to others; a relay with the same table refuses to start, even with
+// another engine.
 func TestTwoTables(t *testing.T) {
 	f := newField(t, 3, false)
 	f.use(addrs(0, 2)...)
@@ -131,7 +132,8 @@ func TestTwoTables(t *testing.T) {
 	}
 }
 
-// runUntil runs a program until it ends, or its log says enough. It is to refuse at once, for which even a busy machine has a minute.
+// runUntil runs a program until it ends, or its log says enough. The program should refuse at once; even a busy machine needs
+// at most a minute for that.
 func runUntil(enough func(log string) bool, path string, args ...string) (string, error) {
 	log, done := &logBuffer{}, make(chan error, 1)
 	cmd := exec.Command(path, args...)

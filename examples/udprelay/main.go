@@ -1,39 +1,41 @@
-// Udprelay spreads the datagrams of few senders evenly over many collectors:
+// Udprelay spreads the datagrams of a few senders evenly over many collectors:
 //
 //	udprelay -listen 10.0.1.10:514 -targets file:/etc/penstock/targets -check http://{host}:8080/readyz
 //	udprelay -listen 10.0.1.10:514 -targets asg:collectors:514 -check http://{host}:8080/readyz
 //	udprelay -listen 10.0.1.10:514 -mode generations -targets dns:my-nlb.elb.eu-central-1.amazonaws.com:514
 //
-// All datagrams of one sender's port are one flow, and a load balancer sends a flow to one target. In the mode spray the relay
-// takes the load balancer's place: each datagram goes to the next healthy target. In the mode generations it is in front of the
-// load balancer, and gives each datagram the next of many source ports. See package ingest/udprelay for the modes, the two engines
-// and the account.
+// All datagrams from one port of a sender are one flow, and a load balancer sends a flow to one target. In the mode spray the
+// relay replaces the load balancer: each datagram is sent to the next healthy target. In the mode generations it runs in front
+// of the load balancer, and gives each datagram the next of many source ports. See package ingest/udprelay for the modes, the
+// two engines and the account.
 //
 // # What it needs
 //
-// The engine nft lets the kernel forward. It needs CAP_NET_ADMIN, the program nft, and the sysctl net.ipv4.ip_forward=1 (and
-// net.ipv6.conf.all.forwarding=1). Datagrams leave with the addresses of their senders: on AWS the source/destination check of the
-// relay's interface must be off, and the security groups of the targets must admit the senders. Datagrams that the relay's own host
-// sends are not spread. If they leave by the interface by which they came, set the sysctls net.ipv4.conf.all.send_redirects=0 and
-// net.ipv4.conf.INTERFACE.send_redirects=0, so that the kernel does not tell senders of a shorter way.
+// With the engine nft the kernel forwards. This needs CAP_NET_ADMIN, the program nft, and the sysctl net.ipv4.ip_forward=1 (and
+// net.ipv6.conf.all.forwarding=1). Datagrams keep the source addresses of their senders. On AWS, the source/destination check
+// of the relay's interface must therefore be off, and the security groups of the targets must admit the senders. Datagrams that
+// the relay's own host sends are not spread. If datagrams leave by the interface by which they arrive, set the sysctls
+// net.ipv4.conf.all.send_redirects=0 and net.ipv4.conf.INTERFACE.send_redirects=0, so that the kernel does not redirect senders
+// to a shorter route.
 //
-// Where this is not to be had, the engine user receives and sends in the process itself. Its datagrams come from the relay's address and
-// begin with a PROXY header: the collectors must trust that address (?proxy=v2&trust=ADDR of their listener). -engine auto takes
-// nft where it can be used, and says in the log why it cannot.
+// Where this is not possible, the engine user receives and sends in the process itself. Its datagrams have the relay's source
+// address and begin with a PROXY header: the collectors must trust that address (?proxy=v2&trust=ADDR of their listener).
+// -engine auto uses nft where possible, and otherwise logs why not.
 //
-// NetFlow v9 and IPFIX describe their data in templates, which may reach another collector than the data. Do not spray them.
+// NetFlow v9 and IPFIX describe their data in templates, which may reach a different collector than the data. Do not spray
+// them.
 //
 // # Restarts
 //
-// With the engine nft the kernel goes on forwarding when the process is killed, and the next process takes the table over with its
-// counters. A process that ends in order removes the table; -leave keeps it, for a restart that loses nothing. With the engine user
-// give the process a socket that outlives it (-listen fd:NAME, from a systemd socket unit): datagrams are queued in it meanwhile.
-// A kill can then cost what was in the process's hands, at most one batch of 64 datagrams for each socket, which no account has; the
-// account of the next process begins at zero, apart from what the socket's queue has dropped since the socket was made: each process
-// counts that again.
+// With the engine nft the kernel continues to forward when the process is killed, and the next process takes over the table
+// with its counters. A process that ends in order removes the table; -leave keeps it, for a restart without loss. With the
+// engine user, give the process a socket that outlives it (-listen fd:NAME, from a systemd socket unit): datagrams are queued
+// in it meanwhile. A kill can then lose the datagrams in the process's memory, at most one batch of 64 for each socket, which
+// no account includes. The account of the next process begins at zero, except for the drops of the socket's queue since the
+// socket was made, which each process counts again.
 //
-// In the mode generations the engine user needs a file descriptor for each source port, and raises its soft limit up to the hard one. If
-// that does not suffice for -ports, it refuses to start and names both numbers.
+// In the mode generations the engine user needs a file descriptor for each source port, and raises its soft limit to the hard
+// limit. If that is not enough for -ports, it refuses to start and names both numbers.
 //
 // Its exit codes:
 //
@@ -43,9 +45,9 @@
 //
 // # The way through the files
 //
-// main.go is the life of the process. settings.go defines the settings and checks them. source.go and asg.go say which targets there
-// are, health.go which of them are healthy, and watch.go keeps the engine's targets up to date. status.go serves the state, and
-// metrics.go the metrics.
+// main.go is the life of the process. settings.go defines the settings and checks them. source.go and asg.go find the targets,
+// health.go checks which of them are healthy, and watch.go keeps the engine's targets up to date. status.go serves the state,
+// and metrics.go the metrics.
 package main
 
 import (
@@ -116,7 +118,7 @@ func serve(ctx context.Context, s *settings, log *slog.Logger) error {
 		stop, err := listenHTTP(s.http, w, log)
 		if err != nil {
 			cancel()
-			return errors.Join(err, engine.Run(ctx)) // which ends at once, and closes
+			return errors.Join(err, engine.Run(ctx)) // Run ends at once, and closes the engine
 		}
 		defer stop()
 	}
@@ -126,11 +128,12 @@ func serve(ctx context.Context, s *settings, log *slog.Logger) error {
 	return engine.Run(ctx)
 }
 
-// open makes the engine that the settings name.
+// open opens the engine that the settings name.
 func open(ctx context.Context, s *settings, log *slog.Logger) (udprelay.Engine, string, error) {
 	if s.engine != "user" {
 		n, err := udprelay.NewNFT(ctx, &s.engineOptions)
-		// What may be over in a moment is no reason: the table of an earlier process may be there, and forward to targets of then.
+		// A temporary error is no reason for the other engine: the table of an earlier process may still forward to that
+		// process's targets.
 		if err == nil || s.engine == "nft" || !errors.Is(err, udprelay.ErrUnusable) {
 			return n, "nft", err
 		}
@@ -148,10 +151,10 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 	if format == "json" {
 		h = slog.NewJSONHandler(w, o)
 	}
-	return drain.NonBlocking(slog.New(h)) // a log that nobody reads must not stop what follows the targets
+	return drain.NonBlocking(slog.New(h)) // a log that nobody reads must not stop the updates of the targets
 }
 
-// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+// version returns the versions of this program's module, with the commit if the build recorded it, and of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -25,7 +25,7 @@ import (
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
-// TestMistakes: all mistakes of the settings are named at once, each with its place.
+// TestMistakes: all mistakes in the settings are reported at once, each with its place.
 func TestMistakes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "relay.yaml")
 	if err := os.WriteFile(file, []byte("listen: [10.0.0.1, 10.0.0.2:514]\nports: many\ncheck: ftp://x\nengin: nft\n"), 0o600); err != nil {
@@ -103,7 +103,7 @@ func newTestWatch(t *testing.T, e udprelay.Engine) *watch {
 	return newWatch(s, e, "stub", slog.New(slog.DiscardHandler))
 }
 
-// TestMetrics: Prometheus' own tool finds nothing wrong, and the account is there.
+// TestMetrics: promtool accepts the metrics, and they include the account.
 func TestMetrics(t *testing.T) {
 	w := newTestWatch(t, &stub{})
 	w.list(t.Context())
@@ -142,7 +142,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// slowEngine takes its time for an account, and counts how often it is asked.
+// slowEngine takes long for an account, and counts the requests for it.
 type slowEngine struct {
 	stub
 	asked, now atomic.Int64
@@ -157,8 +157,8 @@ func (s *slowEngine) Account(ctx context.Context) (*udprelay.Account, error) {
 	return s.stub.Account(ctx)
 }
 
-// TestManyAsk: whoever asks for the state again and again does not keep the engine from its work: each reading of the engine nft is
-// a process, during which the targets cannot be changed.
+// TestManyAsk: repeated requests for the state do not keep the engine from its work. With the engine nft each reading starts a
+// process, during which the targets cannot be changed.
 func TestManyAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &slowEngine{}
@@ -181,7 +181,7 @@ func TestManyAsk(t *testing.T) {
 	})
 }
 
-// TestRefused: an engine that refuses a change is asked again, and the targets of before stay.
+// TestRefused: if an engine refuses a change, the change is retried, and the previous targets stay.
 func TestRefused(t *testing.T) {
 	e := &stub{err: fmt.Errorf("no")}
 	w := newTestWatch(t, e)
@@ -206,7 +206,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestCheckShowsNoURL: the status page shows why a target is unhealthy, without the URL of the check, in which a token may be.
+// TestCheckShowsNoURL: the status page shows why a target is unhealthy, without the URL of the check, which may contain a
+// token.
 func TestCheckShowsNoURL(t *testing.T) {
 	for _, target := range []string{"127.0.0.1:9", "[fe80::1%none]:9"} {
 		for _, u := range []string{"http://{host}:1/readyz?token=hunter2", "http://{host}:x/readyz?token=hunter2"} {
@@ -219,7 +220,7 @@ func TestCheckShowsNoURL(t *testing.T) {
 	}
 }
 
-// TestGroup: instances in service are targets, those that end are known and drain, and addresses are asked for once.
+// TestGroup: instances in service are targets, terminating ones are listed as draining, and each address is looked up once.
 func TestGroup(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	states := map[string]string{"i-1": "InService", "i-2": "Terminating:Wait", "i-3": "Pending"}
@@ -281,7 +282,8 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestFiles: what is no file with a list is refused and never waited for, and a file that is written in place is not read half written.
+// TestFiles: anything but a file with a list is refused without waiting, and a file that is being written in place is not read
+// half written.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "targets")
@@ -333,7 +335,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// slow is a source that answers once, and then no more.
+// slow is a source that answers only once.
 type slow struct{ asked atomic.Int64 }
 
 func (s *slow) Targets(ctx context.Context) ([]udprelay.Target, error) {
@@ -344,7 +346,7 @@ func (s *slow) Targets(ctx context.Context) ([]udprelay.Target, error) {
 	return udprelay.ParseTargets([]byte("10.0.0.1:514\n10.0.0.2:514"))
 }
 
-// TestSlowSource: while a source does not answer, a target that is no longer healthy leaves as fast as ever.
+// TestSlowSource: while a source does not answer, a target that becomes unhealthy is removed as fast as otherwise.
 func TestSlowSource(t *testing.T) {
 	e := &stub{}
 	w := newTestWatch(t, e)
@@ -398,7 +400,7 @@ type unread struct{ closed chan struct{} }
 
 func (u unread) Write(p []byte) (int, error) { <-u.closed; return len(p), nil }
 
-// TestUnreadLog: the relay follows its targets although nobody reads its log.
+// TestUnreadLog: the relay updates its targets even if nobody reads its log.
 func TestUnreadLog(t *testing.T) {
 	w := unread{make(chan struct{})}
 	logged := make(chan struct{})

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics exports the state. The conventions are those of package drain/monitor.
+// metrics exports the state, with the conventions of package drain/monitor.
 type metrics struct{ w *watch }
 
 var _ prometheus.Collector = (*metrics)(nil)
@@ -79,7 +79,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(failedDesc, s.failedUse)
 }
 
-// is is 1 for true.
+// is returns 1 for true and 0 for false.
 func is(b bool) float64 {
 	if b {
 		return 1

@@ -27,16 +27,16 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// space is a network namespace. It exists as long as the process of its keeper does, which ends with this process however that
-// ends: nothing is left behind.
+// space is a network namespace. It exists as long as its keeper process, which ends with this process however that ends, so
+// nothing is left behind.
 type space struct {
 	t  testing.TB
 	ns *os.File
-	// keeper is the process to whose namespace interfaces can be moved.
+	// keeper is the process into whose namespace interfaces can be moved.
 	keeper int
 }
 
-// need skips a test that cannot be run here. In CI that is a failure.
+// need skips a test that cannot run here. In CI it fails instead.
 func need(t testing.TB) {
 	t.Helper()
 	missing := ""
@@ -65,7 +65,7 @@ func newSpace(t testing.TB) *space {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runtime.LockOSThread() // Pdeathsig follows the thread, which the lock keeps from ending
+	runtime.LockOSThread() // Pdeathsig is bound to the thread; LockOSThread keeps the thread from ending
 	err = cmd.Start()
 	runtime.UnlockOSThread()
 	if err != nil {
@@ -78,13 +78,13 @@ func newSpace(t testing.TB) *space {
 	}
 	t.Cleanup(func() { s.ns.Close() })
 	s.run("ip", "link", "set", "lo", "up")
-	for _, name := range []string{"all", "default"} { // an address that is being checked for duplicates answers nobody
+	for _, name := range []string{"all", "default"} { // an address that is still being checked for duplicates does not answer
 		s.sysctl("ipv6/conf/"+name+"/accept_dad", "0")
 	}
 	return s
 }
 
-// do calls f on a thread in the namespace: sockets that it opens, and processes that it starts, belong there.
+// do calls f on a thread in the namespace: sockets that f opens and processes that it starts belong to the namespace.
 func (s *space) do(f func() error) error {
 	done := make(chan error)
 	go func() {
@@ -101,7 +101,7 @@ func (s *space) do(f func() error) error {
 		}
 		err = f()
 		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back == nil {
-			runtime.UnlockOSThread() // otherwise the thread ends with this goroutine
+			runtime.UnlockOSThread() // without this, the thread ends with the goroutine
 		}
 		done <- err
 	}()
@@ -115,7 +115,7 @@ func (s *space) must(f func() error) {
 	}
 }
 
-// run runs a command in the namespace, and returns what it prints.
+// run runs a command in the namespace, and returns its output.
 func (s *space) run(args ...string) string {
 	s.t.Helper()
 	var out []byte
@@ -149,21 +149,21 @@ func link(a, b *space, name string, ofA, ofB []string) {
 	}
 }
 
-// port is where relays and targets take datagrams in these tests.
+// port is the port of relays and targets in these tests.
 const port = 5514
 
-// field is a client, a relay and targets, each in a namespace of their own.
+// field is a client, a relay and targets, each in its own namespace.
 type field struct {
 	t                      testing.TB
 	client, relay, servers *space
 	targets                []*target
 	seen                   *seen
 	list                   string // the file with the targets
-	sent, away             uint64 // away: not arrived, and not on the way
+	sent, away             uint64 // lost: not arrived and not in flight
 	conn                   *net.UDPConn
 }
 
-// relay4 and relay6 are where the relay takes datagrams.
+// relay4 and relay6 are the listen addresses of the relay.
 var relay4, relay6 = netip.MustParseAddrPort(fmt.Sprintf("10.250.1.1:%d", port)), netip.MustParseAddrPort(fmt.Sprintf("[fd00:1::1]:%d", port))
 
 // targetAddr is the address of the i-th target.
@@ -175,7 +175,7 @@ func target6(i int) netip.AddrPort {
 	return netip.MustParseAddrPort(fmt.Sprintf("[fd00:3::%d]:%d", 11+i, port))
 }
 
-// newField makes the field with n targets. proxied: datagrams have PROXY headers.
+// newField makes a field with n targets. proxied: datagrams begin with PROXY headers.
 func newField(t testing.TB, n int, proxied bool) *field {
 	t.Helper()
 	need(t)
@@ -221,7 +221,7 @@ func (f *field) use(lines ...string) {
 	}
 }
 
-// addrs are lines of a list: the targets from i up to, and without, j.
+// addrs returns the lines of a list: the targets from i (included) to j (not included).
 func addrs(i, j int) (lines []string) {
 	for ; i < j; i++ {
 		lines = append(lines, targetAddr(i).String())
@@ -229,12 +229,12 @@ func addrs(i, j int) (lines []string) {
 	return lines
 }
 
-// window is how many datagrams may be on their way. The kernel queues 1,000 packets for each interface and processor. On a machine
-// that is busy with other work, a sender that makes up for a pause fills that queue, and the kernel drops the rest where no relay sees
-// it.
+// window is how many datagrams may be in flight. The kernel queues 1,000 packets for each interface and processor. On a machine
+// that is busy with other work, a sender that catches up after a pause fills that queue, and the kernel drops the rest, which
+// no relay sees.
 const window = 400
 
-// send sends n numbered datagrams at a rate, or slower where they do not arrive as fast.
+// send sends n numbered datagrams at a rate, or more slowly if they do not arrive as fast.
 func (f *field) send(n, rate, size int) {
 	f.t.Helper()
 	b := make([]byte, size)
@@ -259,7 +259,7 @@ func (f *field) send(n, rate, size int) {
 	}
 }
 
-// await waits until there is room in the window. What has not arrived after a while is queued elsewhere, or lost.
+// await waits until there is room in the window. Datagrams that have not arrived after a while are queued elsewhere, or lost.
 func (f *field) await(tick <-chan time.Time) {
 	last, quiet := f.seen.count(), time.Now()
 	for f.sent-f.away-last > window-window/4 {
@@ -275,7 +275,8 @@ func (f *field) await(tick <-chan time.Time) {
 	}
 }
 
-// arrived waits until n datagrams have arrived, or no more do, and returns how many did. Only a test that loses some waits long.
+// arrived waits until n datagrams, or all that still arrive, have arrived, and returns their number. Only a test with losses
+// waits long.
 func (f *field) arrived(n uint64) uint64 {
 	last, quiet := uint64(0), time.Now()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -310,7 +311,7 @@ func (f *field) dropped() (n uint64) {
 	return n
 }
 
-// seen is which of the numbered datagrams have arrived.
+// seen is the set of numbered datagrams that have arrived.
 type seen struct {
 	mu    sync.Mutex
 	bits  []uint64
@@ -320,7 +321,7 @@ type seen struct {
 }
 
 func (s *seen) note(number uint64) {
-	if number > 1<<32 { // of no datagram of ours
+	if number > 1<<32 { // not one of our datagrams
 		s.short.Add(1)
 		return
 	}
@@ -439,7 +440,7 @@ func TestMain(m *testing.M) {
 
 var built atomic.Bool
 
-// process is a relay that runs.
+// process is a running relay.
 type process struct {
 	f    *field
 	cmd  *exec.Cmd
@@ -448,7 +449,8 @@ type process struct {
 	done chan error
 }
 
-// start starts a relay in the relay's namespace, and waits until it is ready. env is more environment, files more descriptors.
+// start starts a relay in the relay's namespace, and waits until it is ready. env is additional environment, files additional
+// descriptors.
 func (f *field) start(files []*os.File, args ...string) *process {
 	f.t.Helper()
 	built.Store(true)
@@ -459,7 +461,7 @@ func (f *field) start(files []*os.File, args ...string) *process {
 	p := &process{f: f, log: &logBuffer{}, done: make(chan error, 1)}
 	args = append([]string{"-targets", "file:" + f.list, "-http", "10.250.3.1:0", "-log-level", "debug"}, args...)
 	p.cmd = exec.Command(path, args...)
-	if len(files) > 0 { // as systemd does it: the shell becomes the process
+	if len(files) > 0 { // as with systemd, the shell becomes the process
 		sh := append([]string{"-c", fmt.Sprintf(`export LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=relay; exec "$0" "$@"`, len(files)), path}, args...)
 		p.cmd = exec.Command("sh", sh...)
 		p.cmd.ExtraFiles = files
@@ -530,7 +532,7 @@ func (p *process) get(path string) (code int, body string) {
 	return resp.StatusCode, string(b)
 }
 
-// end sends a signal, and waits for the end.
+// end sends a signal, and waits until the process has ended.
 func (p *process) end(sig os.Signal) error {
 	p.f.t.Helper()
 	if err := p.cmd.Process.Signal(sig); err != nil {

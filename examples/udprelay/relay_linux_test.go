@@ -17,7 +17,8 @@ import (
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
-// state reads the state of a relay. It is false without an account: a busy machine can take longer for that than the relay waits.
+// state reads the state of a relay. ok is false if there is no account: on a busy machine that can take longer than the relay
+// waits.
 func (p *process) state() (*state, bool) {
 	p.f.t.Helper()
 	code, body := p.get("/status.json")
@@ -26,7 +27,7 @@ func (p *process) state() (*state, bool) {
 	return s, err == nil && code == 200 && s.Account != nil
 }
 
-// wantAccount waits until the account has everything that was sent, and fails unless it balances and lost nothing.
+// wantAccount waits until the account includes everything that was sent, and fails unless it balances and lost nothing.
 func (p *process) wantAccount(in, lost uint64) {
 	p.f.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -41,11 +42,11 @@ func (p *process) wantAccount(in, lost uint64) {
 	p.f.t.Errorf("account %+v: want %d in, %d lost, balanced\n%v\n%s", s.Account, in, lost, s.Trouble, p.log)
 }
 
-// uses is how often the relay has begun to use exactly these targets.
+// uses returns how often the relay has begun to use exactly these targets.
 func (p *process) uses(lines []string) int {
 	is := fmt.Sprint(lines)
 	if len(lines) > 1 {
-		is = strconv.Quote(is) // as the log does it where a space is in it
+		is = strconv.Quote(is) // quoted as in the log, because it contains a space
 	}
 	return strings.Count(p.log.String(), "is="+is)
 }
@@ -71,7 +72,8 @@ func eachEngine(t *testing.T, n int, f func(*testing.T, *field, string)) {
 
 const check = "http://{host}:8080/readyz"
 
-// TestChanges: targets join, leave and drain while datagrams pass, and none is lost. PENSTOCK_RELAY_BENCH sends 240,000 datagrams.
+// TestChanges: targets join, leave and drain while datagrams are forwarded, and none is lost. PENSTOCK_RELAY_BENCH sends
+// 240,000 datagrams.
 func TestChanges(t *testing.T) {
 	each := 6000
 	if os.Getenv("PENSTOCK_RELAY_BENCH") != "" {
@@ -113,8 +115,8 @@ func TestChanges(t *testing.T) {
 	})
 }
 
-// TestFastChanges: the kernel may be in the middle of the rules for a datagram when they are replaced. It goes on with those of before, but
-// no longer finds what was in their maps. Hundreds of rules before the one that matters make that time long.
+// TestFastChanges: the kernel may be in the middle of the rules for a datagram when they are replaced. It continues with the
+// old rules, but no longer finds the entries of their maps. Hundreds of rules before the decisive one make that window long.
 func TestFastChanges(t *testing.T) {
 	f := newField(t, 6, false)
 	o := &udprelay.Options{}
@@ -159,7 +161,8 @@ func TestFastChanges(t *testing.T) {
 	}
 }
 
-// TestEven: of targets that stay, each gets the same. None is checked: one that a busy machine lets answer late would not stay.
+// TestEven: targets that stay receive equally many datagrams. None is checked, because a busy machine may delay an answer,
+// which would remove the target.
 func TestEven(t *testing.T) {
 	eachEngine(t, 5, func(t *testing.T, f *field, engine string) {
 		f.use(addrs(0, 5)...)
@@ -186,7 +189,7 @@ func TestFragments(t *testing.T) {
 		f.send(4000, 10000, 1900)
 		f.wantAll()
 		f.dial(relay6)
-		f.send(1, 1000, 1900) // the first finds the neighbours
+		f.send(1, 1000, 1900) // the first resolves the neighbours
 		f.wantAll()
 		f.send(1000, 10000, 1900)
 		f.wantAll()
@@ -194,7 +197,7 @@ func TestFragments(t *testing.T) {
 	})
 }
 
-// TestKilled: the kernel forwards on while no process controls it, and the next process continues the account.
+// TestKilled: the kernel continues to forward while no process controls it, and the next process continues the account.
 func TestKilled(t *testing.T) {
 	f := newField(t, 4, false)
 	f.use(addrs(0, 4)...)
@@ -233,9 +236,9 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestKilledUser: a socket that outlives the process keeps what arrives meanwhile. A kill costs at most what the process had in
-// its hands, which is one batch of 64 datagrams, and doubles none. The account of the next process begins at zero, and has everything
-// that this process received.
+// TestKilledUser: a socket that outlives the process queues datagrams meanwhile. A kill loses at most the datagrams in the
+// process's memory, which is one batch of 64, and duplicates none. The account of the next process begins at zero, and includes
+// everything that this process received.
 func TestKilledUser(t *testing.T) {
 	f := newField(t, 4, true)
 	f.use(addrs(0, 4)...)
@@ -275,16 +278,16 @@ func TestKilledUser(t *testing.T) {
 	}
 }
 
-// TestBrokenLists: a list that cannot be used changes nothing, is counted, and the next good one is used.
+// TestBrokenLists: a list that cannot be used changes nothing and is counted, and the next good list is used.
 func TestBrokenLists(t *testing.T) {
 	eachEngine(t, 4, func(t *testing.T, f *field, engine string) {
 		f.use(addrs(0, 4)...)
 		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check, "-refresh", "50ms")
-		// refused sends until the relay has counted a refusal of the list of this moment.
+		// refused sends until the relay has counted a refusal of the current list.
 		refused := func(counter string) {
 			t.Helper()
 			before := p.metric(counter)
-			for begin := time.Now(); p.metric(counter) < before+2; { // the first may be of a reading that had begun with the list before
+			for begin := time.Now(); p.metric(counter) < before+2; { // the first may be of an earlier reading, of the list before
 				f.send(1000, 10000, 512)
 				if time.Since(begin) > time.Minute {
 					t.Fatalf("a broken list is not counted\n%s", p.log)
@@ -318,12 +321,13 @@ func TestBrokenLists(t *testing.T) {
 	})
 }
 
-// TestFlapping: targets that come and go all the time cost no datagram. One that says that it is not ready leaves, and receives nothing more.
+// TestFlapping: flapping targets lose no datagram. A target that reports that it is not ready is removed, and receives nothing
+// more.
 func TestFlapping(t *testing.T) {
 	eachEngine(t, 4, func(t *testing.T, f *field, engine string) {
 		f.use(addrs(0, 4)...)
 		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check, "-check-every", "50ms",
-			"-check-timeout", "20s") // only what targets say counts, not how long a busy machine lets them take
+			"-check-timeout", "20s") // only the targets' answers count, not how late a busy machine delivers them
 		for i := range 16 {
 			f.targets[i%4].sick.Store(i%3 != 0)
 			f.send(2000, 20000, 512)
@@ -344,7 +348,7 @@ func TestFlapping(t *testing.T) {
 					t.Fatalf("still not: %s\n%s", what, p.log)
 				}
 			}
-			f.wantAll() // nothing is on its way to the targets of before
+			f.wantAll() // nothing is in flight to the previous targets
 		}
 		sendUntil("all are used, although none is healthy", func(s *state) bool { return s.FailOpen })
 		last := f.targets[3]

@@ -31,7 +31,7 @@ Targets come from one place:
 The place is read each -refresh. A list that cannot be read, is empty or has a mistake is not used: the last good one stays.
 `
 
-// settings are those of the command line, the environment and the file.
+// settings holds the settings from the command line, the environment and the file.
 type settings struct {
 	set *cli.Set
 
@@ -104,7 +104,7 @@ func (s *settings) number(to *int, name, usage string) {
 	})
 }
 
-// parse reads the settings, and reports all mistakes at once.
+// parse reads the settings, and returns all mistakes at once.
 func parse(ctx context.Context, args, environ []string) (*settings, error) {
 	s := newSettings()
 	f := s.set
@@ -115,7 +115,7 @@ func parse(ctx context.Context, args, environ []string) (*settings, error) {
 		f.Stray(f.Arg(0))
 	}
 	if f.Unread() {
-		return nil, f.Err() // what is missing may be in the file
+		return nil, f.Err() // the missing settings may be in the file
 	}
 	s.readListen()
 	if s.mode == "generations" {
@@ -123,7 +123,7 @@ func parse(ctx context.Context, args, environ []string) (*settings, error) {
 		if err := s.engineOptions.Ports.Check(); err != nil {
 			f.Bad("ports", "", "%w", err)
 		}
-	} else if g := f.Given("mode"); len(g) == 0 || g[0].Value == s.mode { // otherwise it is a mistake already
+	} else if g := f.Given("mode"); len(g) == 0 || g[0].Value == s.mode { // otherwise it is already reported as a mistake
 		for _, name := range []string{"first-port", "ports", "generations", "rotate", "flow-timeout"} {
 			if len(f.Given(name)) > 0 {
 				f.Bad(name, "", "this is for -mode generations")
@@ -148,7 +148,7 @@ func parse(ctx context.Context, args, environ []string) (*settings, error) {
 	return s, f.Err()
 }
 
-// readListen reads the addresses.
+// readListen parses the addresses.
 func (s *settings) readListen() {
 	if len(s.listen) == 0 {
 		s.set.Bad("listen", "", "it is missing: name at least one address")
@@ -182,7 +182,7 @@ func (s *settings) readListen() {
 	}
 }
 
-// readOptions checks what the engines check, of all flags at once.
+// readOptions checks the options in the same way as the engines, for all flags at once.
 func (s *settings) readOptions() {
 	o := s.engineOptions
 	o.Mode, o.Table = udprelay.Spray, ""
@@ -197,7 +197,7 @@ func (s *settings) readOptions() {
 	}
 }
 
-// inherit takes over sockets.
+// inherit takes over inherited sockets.
 func (s *settings) inherit(text, name string) {
 	files, err := ingest.Inherited(name)
 	if err != nil {
@@ -228,7 +228,7 @@ func addressOf(file *os.File) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), nil
 }
 
-// readChecks reads how targets are checked.
+// readChecks reads the settings for health checks.
 func (s *settings) readChecks() {
 	if s.check == "" && s.mode == "generations" {
 		s.check = "off" // the load balancer checks its targets
@@ -251,13 +251,13 @@ func (s *settings) readChecks() {
 		if err == nil && u.Scheme != "" {
 			is = fmt.Sprintf("it begins with %s:", u.Scheme)
 		}
-		s.set.Bad("check", "", "%s: use a URL such as http://{host}:8080/readyz", is) // without the value, in which a password may be
+		s.set.Bad("check", "", "%s: use a URL such as http://{host}:8080/readyz", is) // without the value, which may contain a password
 		return
 	}
 	s.checks.url = s.check
 }
 
-// readTargets makes the source of the targets, and tries it: a mistake shows now.
+// readTargets makes the source of the targets, and reads it once to find mistakes now.
 func (s *settings) readTargets(ctx context.Context) (err error) {
 	if s.source, err = newSource(s.targets); err != nil {
 		return err

@@ -16,15 +16,15 @@ import (
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
-// source says which targets there are. It is asked again and again.
+// source returns the current targets. It is called again and again.
 type source interface {
 	Targets(ctx context.Context) ([]udprelay.Target, error)
 }
 
-// errAway marks errors of a source that does not answer at present: no mistake of the settings.
+// errAway marks the error of a source that does not answer at present, as opposed to a mistake in the settings.
 var errAway = errors.New("the targets cannot be read at present")
 
-// newSource makes the source that a setting names.
+// newSource makes the source for a setting.
 func newSource(place string) (source, error) {
 	kind, rest, _ := strings.Cut(place, ":")
 	switch kind {
@@ -49,7 +49,7 @@ func newSource(place string) (source, error) {
 	return nil, errors.New("use file:PATH, dns:NAME:PORT, static:HOST:PORT,… or asg:GROUP:PORT")
 }
 
-// static is a list that never changes.
+// static is a fixed list of targets.
 type static []udprelay.Target
 
 func newStatic(list string) (source, error) {
@@ -60,21 +60,21 @@ func newStatic(list string) (source, error) {
 // Targets implements source.
 func (s static) Targets(context.Context) ([]udprelay.Target, error) { return s, nil }
 
-// fileSource is a file with a list.
+// fileSource reads targets from a file.
 type fileSource struct {
 	path string
 
 	mu      sync.Mutex
-	info    os.FileInfo // of the last reading
+	info    os.FileInfo // of the last read
 	text    []byte
-	targets []udprelay.Target // of the last list that was good
+	targets []udprelay.Target // the last good list
 }
 
-// maxList is the longest list that is read. The longest that is good is shorter.
+// maxList limits how much of a file is read. Good lists are shorter.
 const maxList = 1 << 20
 
-// Targets implements source. A file that has changed and is the same file may be half written: it is used if the next reading
-// finds the same.
+// Targets implements source. If the contents have changed but the file was not replaced, it may be half written: the new
+// contents are used only if the next read returns the same.
 func (s *fileSource) Targets(context.Context) ([]udprelay.Target, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +95,7 @@ func (s *fileSource) Targets(context.Context) ([]udprelay.Target, error) {
 	return targets, nil
 }
 
-// readList reads a file. It must be a regular one: to open a pipe, for one, waits for its writer.
+// readList reads a file. It refuses anything but a regular file, because opening a pipe, for example, waits for a writer.
 func readList(path string) (os.FileInfo, []byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -119,7 +119,7 @@ func readList(path string) (os.FileInfo, []byte, error) {
 	return info, text, err
 }
 
-// dnsSource is all addresses of a name.
+// dnsSource returns all addresses of a name as targets.
 type dnsSource struct {
 	name string
 	port uint16

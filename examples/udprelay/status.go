@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
-// state is /status.json.
+// state is the contents of /status.json.
 type state struct {
 	Engine   string            `json:"engine"`
 	Mode     string            `json:"mode"`
@@ -29,7 +29,7 @@ type state struct {
 	changes, badLists, failedUse uint64
 }
 
-// targetState is one target. Those that are gone are in the account only.
+// targetState is one current target. Former targets are in the account only.
 type targetState struct {
 	Addr     netip.AddrPort `json:"addr"`
 	Draining bool           `json:"draining"`
@@ -37,12 +37,12 @@ type targetState struct {
 	health
 }
 
-// readings shares the readings of the account among those who ask for it, however many they are: one is made at a time. Each of the
-// engine nft is a process, and the targets cannot be changed meanwhile.
+// readings shares one reading of the account among all callers that wait, so that only one is made at a time. With the engine
+// nft each reading starts a process, and the targets cannot be changed meanwhile.
 type readings struct {
 	mu   sync.Mutex
-	busy bool     // a goroutine makes them
-	next *reading // that has not begun; nil if nobody waits for one
+	busy bool     // a goroutine is making readings
+	next *reading // not begun yet; nil if nobody waits for it
 }
 
 // reading is one reading of the account.
@@ -55,7 +55,7 @@ type reading struct {
 // readTime bounds the reading of the counters.
 const readTime = 5 * time.Second
 
-// account returns what a reading has found that began after the call.
+// account returns the result of a reading that began after the call.
 func (a *readings) account(from udprelay.Engine) (*udprelay.Account, error) {
 	a.mu.Lock()
 	if a.next == nil {
@@ -71,7 +71,7 @@ func (a *readings) account(from udprelay.Engine) (*udprelay.Account, error) {
 	return r.account, r.err
 }
 
-// make makes readings as long as somebody waits for one.
+// make makes readings as long as callers wait for one.
 func (a *readings) make(from udprelay.Engine) {
 	for {
 		a.mu.Lock()
@@ -81,14 +81,14 @@ func (a *readings) make(from udprelay.Engine) {
 		if r == nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), readTime) // that of one who asks would end it for all
+		ctx, cancel := context.WithTimeout(context.Background(), readTime) // a caller's own context would end the reading for all callers
 		r.account, r.err = from.Account(ctx)
 		cancel()
 		close(r.done)
 	}
 }
 
-// state returns the state of this moment.
+// state returns the current state.
 func (w *watch) state() *state {
 	account, err := w.readings.account(w.engine)
 	w.mu.Lock()
@@ -112,7 +112,7 @@ func (w *watch) state() *state {
 	return s
 }
 
-// ready says why nothing is forwarded.
+// ready returns why nothing is forwarded.
 func (w *watch) ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -159,7 +159,7 @@ func handler(w *watch) http.Handler {
 		rw.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(rw)
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(w.state()) // the client may have gone
+		_ = enc.Encode(w.state()) // the client may have closed the connection
 	})
 	mux.Handle("GET /metrics", metricsHandler(w))
 	return mux

@@ -15,10 +15,10 @@ import (
 type watch struct {
 	s      *settings
 	engine udprelay.Engine
-	name   string // of the engine
+	name   string // the name of the engine
 	log    *slog.Logger
 	prober *prober
-	wake   chan struct{} // has room for one
+	wake   chan struct{} // has a buffer of one
 
 	readings readings
 
@@ -35,7 +35,7 @@ type watch struct {
 	failedUse uint64
 }
 
-// settle is how long a change waits for others: a target that comes and goes makes ten changes a second at most.
+// settle is how long a change waits for further changes: a flapping target causes ten changes per second at most.
 const settle = 100 * time.Millisecond
 
 func newWatch(s *settings, engine udprelay.Engine, name string, log *slog.Logger) *watch {
@@ -44,7 +44,7 @@ func newWatch(s *settings, engine udprelay.Engine, name string, log *slog.Logger
 	return w
 }
 
-// poke makes run look at the targets now.
+// poke makes run check the targets now.
 func (w *watch) poke() {
 	select {
 	case w.wake <- struct{}{}:
@@ -75,14 +75,14 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// follow reads the source again and again until ctx ends. A source may take long to answer, and a target that leaves meanwhile leaves at
-// once: so this is a goroutine of its own.
+// follow reads the source again and again until ctx ends. It is a goroutine of its own because a source may answer slowly, and
+// an unhealthy target must be removed immediately even then.
 func (w *watch) follow(ctx context.Context) {
 	refresh := time.NewTicker(w.s.refresh)
 	defer refresh.Stop()
 	for {
 		w.list(ctx)
-		w.poke() // also to try again what the engine has refused
+		w.poke() // also to retry targets that the engine has refused
 		select {
 		case <-ctx.Done():
 			return
@@ -91,7 +91,7 @@ func (w *watch) follow(ctx context.Context) {
 	}
 }
 
-// list reads the source. A list that cannot be used changes nothing.
+// list reads the source. An unusable list changes nothing.
 func (w *watch) list(ctx context.Context) {
 	targets, err := w.s.source.Targets(ctx)
 	if ctx.Err() != nil {
@@ -119,9 +119,9 @@ func (w *watch) list(ctx context.Context) {
 	w.prober.watch(ctx, ask)
 }
 
-// choose returns the targets that should be in use. If all are unhealthy, all are used, apart from those that drain: then
-// something else is wrong, and a datagram that may arrive is better than one that cannot. ready is false until each target has
-// been asked once.
+// choose returns the targets that should be in use. If all are unhealthy, it returns all except those that drain: then the
+// cause is probably elsewhere, and a datagram that may arrive is better than one that cannot. ready is false until each target
+// has been checked once.
 func (w *watch) choose() (targets []netip.AddrPort, failOpen, ready bool) {
 	var all []netip.AddrPort
 	ready = len(w.listed) > 0
@@ -143,7 +143,7 @@ func (w *watch) choose() (targets []netip.AddrPort, failOpen, ready bool) {
 	return targets, failOpen, ready
 }
 
-// use gives the engine the targets that should be in use, if they are others than those that are.
+// use passes the targets that should be in use to the engine, if they have changed.
 func (w *watch) use(ctx context.Context) {
 	w.mu.Lock()
 	targets, failOpen, ready := w.choose()

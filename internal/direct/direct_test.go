@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestProxy: no request to a service of the host gets a proxy, and all others get what the environment says.
+// TestProxy: requests to a service of the host use no proxy, and all others use that of the environment.
 func TestProxy(t *testing.T) {
 	before := environment
 	t.Cleanup(func() { environment = before })

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// ErrDead is what a dead actor's operations return: none of them has an effect any more.
+// ErrDead is returned by all operations of a dead actor. They have no effect any more.
 var ErrDead = errors.New("explore: this host is dead")
 
-// Step is what an actor is about to do that others can see.
+// Step is an operation that an actor is about to perform and that other actors may observe.
 type Step struct {
-	Place  string // what it touches
-	Change bool   // false: it only looks
-	Local  bool   // nobody else can see it
-	// As names what the place holds after a change, if that is known: two changes to the same thing commute.
+	Place  string // what the step accesses
+	Change bool   // false: the step only reads
+	Local  bool   // no other actor can observe the step
+	// As names the contents of the place after a change, if they are known: two changes to the same contents commute.
 	As string
 }
 
-// dependent reports whether the order of two steps of different actors can matter.
+// dependent reports whether the order of two steps of different actors may matter.
 func (s Step) dependent(o Step) bool {
 	switch {
 	case s.Local || o.Local:
@@ -37,8 +37,8 @@ var passing = Step{Place: "time passes", Change: true}
 
 // Point is a place in an actor's turn where it can die.
 type Point struct {
-	Label string // what was about to happen, or had just happened
-	Fate  int    // the way it dies: below Run.Fates
+	Label string // what was about to happen, or has just happened
+	Fate  int    // the way in which it dies; less than Run.Fates
 }
 
 // Actor is one host: a sequence of lives.
@@ -46,14 +46,14 @@ type Actor struct {
 	Name string
 
 	run     *Run
-	stirred chan struct{} // it waits at a gate, or has ended
+	stirred chan struct{} // signals that the actor waits at a gate, or has ended
 
 	// Guarded by run.mu.
 	life    *Life
 	turn    int
 	waiting []*gate
 	points  []Point // passed in this turn
-	doom    int     // at which of them it dies, from 1; 0 for none
+	doom    int     // the number of the point at which it dies, from 1; 0: none
 	ended   bool
 }
 
@@ -72,8 +72,8 @@ type gate struct {
 	open chan struct{}
 }
 
-// Begin starts a new process, when it is its turn. die is called at the moment of its death, before any further operation
-// returns: it takes what the crash leaves. It must not block.
+// Begin starts a new process when it is the actor's turn. die is called at the moment of the process's death, before any
+// further operation returns, to capture the state that the crash leaves. It must not block.
 func (a *Actor) Begin(die func(fate int)) *Life {
 	l := &Life{a: a, die: die, dead: make(chan struct{})}
 	a.run.mu.Lock()
@@ -82,14 +82,14 @@ func (a *Actor) Begin(die func(fate int)) *Life {
 		l.kill()
 	}
 	a.run.mu.Unlock()
-	_ = l.wait(context.Background(), Step{Place: a.Name + " starts", Local: true}) // nobody else sees it
+	_ = l.wait(context.Background(), Step{Place: a.Name + " starts", Local: true}) // no other actor can observe it
 	return l
 }
 
-// Dead is closed when the process has died.
+// Dead returns a channel that is closed when the process dies.
 func (l *Life) Dead() <-chan struct{} { return l.dead }
 
-// kill is called with run.mu held.
+// kill marks the process as dead. run.mu is held.
 func (l *Life) kill() {
 	if !l.gone {
 		l.gone = true
@@ -97,8 +97,8 @@ func (l *Life) kill() {
 	}
 }
 
-// Before waits until it is this step's turn. If it returns an error, the step must not happen. A step that only looks is no
-// point to die at: a host that dies there leaves the same as one that dies at the next change.
+// Before waits until it is this step's turn. If it returns an error, the step must not be performed. An actor cannot die at a
+// step that only reads: that death would leave the same state as a death at the next change.
 func (l *Life) Before(ctx context.Context, s Step) error {
 	if err := l.wait(ctx, s); err != nil || !s.Change {
 		return err
@@ -133,7 +133,7 @@ func (l *Life) wait(ctx context.Context, s Step) error {
 	return ctx.Err()
 }
 
-// Do waits until it is the turn of a step that nobody else can see.
+// Do waits for the turn of a step that no other actor can observe.
 func (l *Life) Do(what string) error {
 	if err := l.wait(context.Background(), Step{Place: what, Local: true}); err != nil {
 		return err
@@ -141,7 +141,7 @@ func (l *Life) Do(what string) error {
 	return l.Point(what)
 }
 
-// After is called when a step has happened. An error means that its result never arrives.
+// After must be called after a step. An error means that the result of the step never arrives.
 func (l *Life) After(s Step) error {
 	if s.Change {
 		return l.Point("after " + s.Place)
@@ -158,8 +158,8 @@ func (l *Life) alive() error {
 	}
 }
 
-// Point is a point at which the actor can die, in any of the ways given; of all if none is given. An error means that it
-// is dead.
+// Point is a point at which the actor can die with any of the fates given, or with every fate if none is given. An error means
+// that the actor is dead.
 func (l *Life) Point(label string, fates ...int) error {
 	a := l.a
 	a.run.mu.Lock()
@@ -189,18 +189,18 @@ func (a *Actor) stir() {
 	}
 }
 
-// Order is how an actor orders its own steps where several of its goroutines wait at gates. It depends on nothing but the
-// actor's own past, so that an actor is one sequence of steps.
+// Order is the order in which an actor's own steps are performed when several of its goroutines wait at gates. It depends only
+// on the actor's own past, so that an actor is one sequence of steps.
 type Order int
 
 // The orders.
 const (
 	Oldest Order = iota // first come, first served
 	Up                  // by place: one part of the actor runs far ahead
-	Down                // and the other one does
+	Down                // by place in reverse: the other part does
 )
 
-// first returns the gate that is next. run.mu is held.
+// first returns the gate that opens next. run.mu is held.
 func (a *Actor) first() *gate {
 	if len(a.waiting) == 0 {
 		return nil
@@ -217,7 +217,7 @@ func (a *Actor) first() *gate {
 	})
 }
 
-// next returns the step that comes next; nil if the actor has ended. run.mu is held.
+// next returns the actor's next step; nil if the actor has ended. run.mu is held.
 func (a *Actor) next() *Step {
 	if a.ended {
 		return nil

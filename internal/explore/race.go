@@ -1,16 +1,16 @@
 package explore
 
-// race says that the turn at a place of a run and a later one do not commute, and that nothing between them keeps them in
-// their order. To see them the other way round, one of the actors in first has to go at that place.
+// race says that turn at of a run and a later turn do not commute, and that no dependency through turns between them fixes
+// their order. To try the opposite order, one of the actors in first must move at turn at.
 type race struct {
 	at    int
 	first actorSet
-	actor int // of the later turn
+	actor int // the actor of the later turn
 }
 
 // races returns the races of a run.
 func races(turns []Turn) (all []race) {
-	past := make([]bits, len(turns)) // what each turn depends on, directly or not
+	past := make([]bits, len(turns)) // the turns on which each turn depends, directly or indirectly
 	for j := range turns {
 		past[j] = newBits(len(turns))
 		step := turns[j].Step()
@@ -20,8 +20,7 @@ func races(turns []Turn) (all []race) {
 			if past[j].has(i) || !own && !step.dependent(turns[i].Step()) {
 				continue
 			}
-			// The latest turns are looked at first, so that nothing between i and j depends on the one and is depended on by
-			// the other.
+			// The latest turns are examined first: so no turn in between depends on i while j depends on that turn.
 			past[j].add(i)
 			past[j].union(past[i])
 			if !own {
@@ -35,8 +34,8 @@ func races(turns []Turn) (all []race) {
 	return all
 }
 
-// initials returns which actors can go first at i if everything after it that does not depend on it, and then turn j, is to happen
-// without it: those of whom the first of these turns depends on no other of them (Abdulla et al., Optimal dynamic partial
+// initials considers the turns after i that do not depend on turn i, followed by turn j. It returns the actors that can move
+// first in this sequence: those whose first turn in it depends on no other turn in it (Abdulla et al., Optimal dynamic partial
 // order reduction, POPL 2014, which calls this I(v)).
 func initials(turns []Turn, past []bits, i, j int) (first actorSet) {
 	var seen actorSet

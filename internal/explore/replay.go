@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Code writes a run as a list of small integers: for each turn the actor, plus the number of actors times Choice.Death.
-// Repetitions are counted: 0*3,1 is 0,0,0,1.
+// Code encodes a run as a list of small integers: for each turn the actor, plus the number of actors times Choice.Death.
+// Repetitions are written with a count: 0*3,1 is 0,0,0,1.
 func Code(turns []Turn) string {
 	var b strings.Builder
 	for i := 0; i < len(turns); {
@@ -30,10 +30,10 @@ func Code(turns []Turn) string {
 
 func code(t Turn) int { return t.Actor + len(t.Next)*t.Death }
 
-// Replay repeats a run. After the end of its list, each actor continues for as long as it can before the next one does.
+// Replay repeats a run. After the end of the list, each actor continues as long as it can before the next actor moves.
 type Replay []int
 
-// ParseReplay reads what Code wrote.
+// ParseReplay parses the result of Code.
 func ParseReplay(code string) (r Replay, err error) {
 	if code == "" {
 		return nil, nil
@@ -65,7 +65,7 @@ func (r Replay) Choose(turns []Turn, next []*Step) (Choice, bool) {
 	return c, true
 }
 
-// sameAgain returns the actor that went last, or the next one that has not ended.
+// sameAgain returns the actor that moved last or, if it has ended, the next one that has not.
 func sameAgain(turns []Turn, next []*Step) int {
 	last := 0
 	if len(turns) > 0 {
@@ -77,21 +77,22 @@ func sameAgain(turns []Turn, next []*Step) int {
 	return last
 }
 
-// Random chooses by chance.
+// Random chooses randomly.
 type Random struct {
 	rng    *rand.Rand
-	deaths int     // that are left
-	death  float64 // how likely a turn ends with one
-	change float64 // how likely another actor continues
+	deaths int     // how many actors may still die
+	death  float64 // the probability that an actor dies in a turn
+	change float64 // the probability that another actor continues
 }
 
-// NewRandom returns a Scheduler that makes the same choices for the same seed. At most so many actors die.
+// NewRandom returns a Scheduler that makes the same choices for the same seed. At most deaths actors die.
 func NewRandom(seed uint64, deaths int) *Random {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	return &Random{rng: rng, deaths: deaths, death: rng.Float64() / 10, change: rng.Float64()}
 }
 
-// maxPoint is up to which point of a turn Random lets an actor die. Few turns have so many; in one that has fewer, it lives.
+// maxPoint is the last point of a turn at which Random lets an actor die. If a turn has fewer points than chosen, the actor
+// survives it.
 const maxPoint = 24
 
 // Choose implements Scheduler.

@@ -8,37 +8,37 @@ import (
 	"time"
 )
 
-// Choice is which actor moves, and where in its turn it dies.
+// Choice says which actor moves, and where in its turn it dies.
 type Choice struct {
 	Actor int
-	Death int // the number of the Point in this turn at which it dies, from 1; 0: it lives
+	Death int // the number of the Point in this turn at which it dies, from 1; 0: it survives
 }
 
-// Turn is what happened at one choice.
+// Turn records what happened after one choice.
 type Turn struct {
 	Choice
-	Next   []*Step   // by actor, before the turn; nil: it has ended
-	Points []Point   // where the actor could have died, in their order
+	Next   []*Step   // by actor, before the turn; nil: the actor has ended
+	Points []Point   // where the actor could have died, in order
 	At     time.Time // when
 }
 
-// Step is what the turn's actor did.
+// Step returns what the turn's actor did.
 func (t *Turn) Step() Step { return *t.Next[t.Actor] }
 
 // Scheduler makes the choices of a run.
 type Scheduler interface {
-	// Choose returns who moves next; ok is false if the run must stop. next is what each actor would do, nil if it
-	// has ended; at least one has not.
+	// Choose returns which actor moves next; ok is false if the run must stop. next contains the next step of each actor, nil
+	// if it has ended; at least one has not.
 	Choose(turns []Turn, next []*Step) (c Choice, ok bool)
 }
 
-// Run is one run of some actors. All of it happens in one bubble of testing/synctest.
+// Run is one run of several actors, all in one bubble of testing/synctest.
 type Run struct {
-	// Fates is in how many ways an actor can die.
+	// Fates is the number of ways in which an actor can die.
 	Fates int
-	// Order is how each actor orders its own steps.
+	// Order is the order of each actor's own steps.
 	Order Order
-	// MaxTurns ends a run that does not end; default 2,000.
+	// MaxTurns ends a run that would not end; default 2,000.
 	MaxTurns int
 	// Turns is what has happened.
 	Turns []Turn
@@ -50,14 +50,14 @@ type Run struct {
 	wg     sync.WaitGroup
 }
 
-// How a run ends before its actors do.
+// The errors of a run that ends before its actors do.
 var (
 	ErrStopped = errors.New("explore: the scheduler has ended the run")
 	ErrEndless = errors.New("explore: the run does not end")
 	ErrStuck   = errors.New("explore: an actor waits for something that never comes")
 )
 
-// Go adds an actor, whose main function is main. It returns when the actor has ended; see Over.
+// Go adds an actor with the main function main. main must return when Over is closed.
 func (r *Run) Go(name string, main func(a *Actor)) {
 	if r.done == nil {
 		r.done = make(chan struct{})
@@ -73,10 +73,10 @@ func (r *Run) Go(name string, main func(a *Actor)) {
 	})
 }
 
-// Over is closed when the run has ended before this actor: it has to end, too.
+// Over returns a channel that is closed when the run ends before this actor: the actor must then end, too.
 func (a *Actor) Over() <-chan struct{} { return a.run.done }
 
-// Sleep waits; false means that the run is over.
+// Sleep waits for d. It returns false if the run is over.
 func (a *Actor) Sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -88,11 +88,11 @@ func (a *Actor) Sleep(d time.Duration) bool {
 	}
 }
 
-// patience is after how much simulated time an actor that does nothing is stuck.
+// patience is the simulated time after which an actor that does nothing counts as stuck.
 const patience = 48 * time.Hour
 
-// Play lets the actors move as s says until all of them have ended. It returns once all of their goroutines that Go knows
-// of have ended, whatever happened.
+// Play runs the actors, in the order chosen by s, until all of them have ended. In every case it returns only after the main
+// functions passed to Go have returned.
 func (r *Run) Play(s Scheduler) error {
 	if r.MaxTurns == 0 {
 		r.MaxTurns = 2000
@@ -156,7 +156,7 @@ func (r *Run) next() (next []*Step) {
 	return next
 }
 
-// move lets one actor go from one gate to the next, and reports whether it got anywhere.
+// move lets one actor run from one gate to the next. It returns false if the actor is stuck.
 func (r *Run) move(c Choice) bool {
 	a := r.actors[c.Actor]
 	r.mu.Lock()
@@ -167,18 +167,18 @@ func (r *Run) move(c Choice) bool {
 		a.waiting = slices.DeleteFunc(a.waiting, func(o *gate) bool { return o == g })
 	}
 	select {
-	case <-a.stirred: // long ago
+	case <-a.stirred: // an old signal
 	default:
 	}
 	r.mu.Unlock()
 	if g != nil {
-		// No two hosts have the same clock: what they write at their own time must differ.
+		// No two hosts have the same clock, so times that they record must differ.
 		time.Sleep(time.Microsecond)
 		close(g.open)
 		synctest.Wait()
 		return true
 	}
-	// It waits for a timer. The clock moves when everything in the bubble waits, this too.
+	// The actor waits for a timer. The clock advances when everything in the bubble waits, including this goroutine.
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {

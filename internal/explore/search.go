@@ -2,7 +2,7 @@ package explore
 
 import "fmt"
 
-// Search chooses so that, run by run, every order of steps is tried that can make a difference.
+// Search makes its choices in a series of runs, so that together the runs try every order of steps that can make a difference.
 //
 //	for s := explore.NewSearch(deaths); s.More(); {
 //		run := …
@@ -10,14 +10,15 @@ import "fmt"
 //		s.Learn(run)
 //	}
 type Search struct {
-	// Runs counts the runs that were explored to their end, Cut those that turned out to be a former one in another order.
+	// Runs counts the runs that were explored to their end, Cut those that turned out to be an earlier run in a different
+	// order.
 	Runs, Cut int
 
-	// Switches, if not negative, bounds how often an actor has to wait although it could go on. Then all of these runs are
-	// made: with such a bound, no run represents others.
+	// Switches, if not negative, bounds how often an actor has to wait although it could continue. All runs within that bound
+	// are then explored: with such a bound, no run represents others.
 	Switches int
-	// Stalls bounds how often time passes for one actor while another could move: without a bound, an actor that asks again
-	// every few seconds could do so forever. Default 2.
+	// Stalls bounds how often time passes for one actor while another could move. Without a bound, an actor that polls every
+	// few seconds could do so forever. Default 2.
 	Stalls int
 
 	deaths int
@@ -25,20 +26,20 @@ type Search struct {
 	cut    bool    // the present one is a repetition
 }
 
-// node is one choice on the path, with what is known of its alternatives.
+// node is one choice on the path, with the state of its alternatives.
 type node struct {
 	next   []*Step
-	sleep  actorSet // whose turn would lead to a run that was seen already
+	sleep  actorSet // actors whose turn would lead to a run that was already explored
 	done   actorSet // explored from here
 	todo   actorSet // to be explored from here
 	actor  int
 	points []Point // where the actor can die in this turn
-	tried  int     // at which of them it dies
-	known  bool    // points is
-	deaths int     // that are left
+	tried  int     // the number of the point at which the actor dies
+	known  bool    // points is set
+	deaths int     // remaining
 
-	last     int // who went before
-	switches int // that are left
+	last     int // the actor that moved before
+	switches int // remaining
 	stalls   int // so far
 	barred   actorSet
 }
@@ -52,7 +53,7 @@ func (n *node) awake(a int) bool       { return n.next[a] != nil && !(n.sleep | 
 
 func (n *node) choice() Choice { return Choice{n.actor, n.tried} }
 
-// NewSearch returns a search of all runs in which at most so many actors die.
+// NewSearch returns a search of all runs in which at most deaths actors die.
 func NewSearch(deaths int) *Search { return &Search{deaths: deaths, Switches: -1, Stalls: 2} }
 
 // Choose implements Scheduler.
@@ -76,7 +77,8 @@ func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
 		if n.deaths = parent.deaths; parent.tried > 0 {
 			n.deaths--
 		}
-		// An actor that could have gone before, and whose step commutes with the other's, would only repeat what was seen then.
+		// If an actor could have moved at the parent, and its step commutes with the parent's, moving it now would only repeat
+		// an explored run.
 		step := *parent.next[parent.actor]
 		for a := range next {
 			if s.Switches < 0 && (parent.sleep | parent.done).has(a) && parent.next[a] != nil && !parent.next[a].dependent(step) {
@@ -99,7 +101,7 @@ func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
 		s.cut = true
 		return Choice{}, false
 	}
-	// Before a step that nobody sees, another one may as well go a step later.
+	// Before a step that no other actor can observe, no switch is needed: one after it has the same effect.
 	if s.Switches >= 0 && (i == 0 || n.switches > 0 && (next[n.last] == nil || !next[n.last].Local)) {
 		n.todo = ^actorSet(0)
 	}
@@ -107,7 +109,7 @@ func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
 	return n.choice(), true
 }
 
-// ready returns who need not wait for time to pass.
+// ready returns the actors that need not wait for time to pass.
 func ready(next []*Step) (s actorSet) {
 	for a, step := range next {
 		if step != nil && *step != passing {
@@ -117,7 +119,7 @@ func ready(next []*Step) (s actorSet) {
 	return s
 }
 
-// left is how many switches are left after this node's choice.
+// left returns how many switches are left after this node's choice.
 func (n *node) left() int {
 	if n.last >= 0 && n.actor != n.last && n.next[n.last] != nil {
 		return n.switches - 1
@@ -128,7 +130,7 @@ func (n *node) left() int {
 // More reports whether there is another run.
 func (s *Search) More() bool { return s.Runs+s.Cut == 0 || len(s.path) > 0 }
 
-// Learn takes in what a run has shown, and prepares the next one.
+// Learn learns the races of a run, and prepares the next run.
 func (s *Search) Learn(r *Run) {
 	if s.cut {
 		s.Cut++
@@ -149,18 +151,18 @@ func (s *Search) Learn(r *Run) {
 	}
 }
 
-// reverse makes sure that a race is seen the other way round, too.
+// reverse makes sure that the opposite order of a race is explored, too.
 func (n *node) reverse(r race) {
 	switch {
-	case r.first&(n.todo|n.done).with(n.actor) != 0: // it is, or will be
+	case r.first&(n.todo|n.done).with(n.actor) != 0: // it has been or will be explored
 	case r.first.has(r.actor):
 		n.todo = n.todo.with(r.actor)
 	default:
-		n.todo |= r.first & -r.first // any will do
+		n.todo |= r.first & -r.first // any of them suffices
 	}
 }
 
-// met notes at which points the actor can die, or checks that they are the same ones again.
+// met records the points at which the actor can die, or checks that they are the same as before.
 func (n *node) met(points []Point, at int) {
 	if !n.known {
 		n.points, n.known = points, true

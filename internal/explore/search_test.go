@@ -16,14 +16,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// toy is a system of small programs over shared registers. Each step adds one to a register, or remembers what it reads;
-// what was read decides whether a register is written later, so that the steps of a program depend on the order.
+// toy is a system of small programs over shared registers. Each step adds one to a register, or reads one. The value read
+// determines whether a register is written later, so that the steps of a program depend on the order.
 type toy struct {
 	programs [][]Step
 	rest     []time.Duration // how long each program sleeps before its last step
 }
 
-// outcome is all that a run can show: what every program has read, and the registers.
+// outcome is the complete result of a run: the values that every program has read, and the registers.
 func (x *toy) run(t *testing.T, s Scheduler) (r *Run, outcome string, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		r = &Run{Fates: 1}
@@ -73,7 +73,7 @@ func (x *toy) run(t *testing.T, s Scheduler) (r *Run, outcome string, err error)
 	return r, outcome, err
 }
 
-// TestSearchMissesNothing: of random systems, the reduced search finds every outcome that there is, in fewer runs.
+// TestSearchMissesNothing: for random systems, the reduced search finds every possible outcome, in fewer runs.
 func TestSearchMissesNothing(t *testing.T) {
 	for seed := range uint64(48) {
 		rng := rand.New(rand.NewPCG(seed, 0))
@@ -130,7 +130,7 @@ func (x *toy) outcomes(t *testing.T, deaths, switches int) outcomes {
 	return o
 }
 
-// TestReplay: what Code writes repeats a run, deaths included.
+// TestReplay: the result of Code repeats a run, including deaths.
 func TestReplay(t *testing.T) {
 	x := &toy{programs: [][]Step{{{Place: "a", Change: true}, {Place: "b"}}, {{Place: "b", Change: true}, {Place: "a"}}}}
 	for seed := range uint64(50) {
@@ -155,7 +155,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestEnds: a run that does not get anywhere ends, and says so.
+// TestEnds: a run without progress ends with an error.
 func TestEnds(t *testing.T) {
 	step := Step{Place: "a", Change: true}
 	for name, c := range map[string]struct {

@@ -14,10 +14,10 @@ import (
 // Grace is how long a call may take to return after its context has ended.
 const Grace = 5 * time.Second
 
-// ErrAbandoned: the code that was called ignores its context, and was left behind.
+// ErrAbandoned: the called code ignored its context, and was abandoned.
 var ErrAbandoned = errors.New("did not return when its context ended; abandoned")
 
-// errGoexit: the code has ended its goroutine, as testing.T.FailNow does.
+// errGoexit: the called code has ended its goroutine, as testing.T.FailNow does.
 var errGoexit = errors.New("ended its goroutine instead of returning")
 
 // PanicError is a panic in foreign code.
@@ -27,7 +27,7 @@ type PanicError struct {
 	Stack []byte
 }
 
-// Error names the call and the value of the panic, without its stack.
+// Error names the call and the value of the panic. It leaves out the stack.
 func (e *PanicError) Error() string {
 	if e.What == "" {
 		return fmt.Sprintf("panic: %v", e.Value)
@@ -35,13 +35,13 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("%s panicked: %v", e.What, e.Value)
 }
 
-// Unwrap returns the value if it is an error, as that of a nil dereference is.
+// Unwrap returns the value if it is an error, such as that of a nil dereference.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// Catch runs f on this goroutine. what names the call in the error of a panic.
+// Catch runs f on this goroutine and returns a panic as an error, in which what names the call.
 func Catch(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -78,8 +78,8 @@ func Call[T any](ctx context.Context, grace time.Duration, what string, f func()
 	return none, fmt.Errorf("%s %w: %w", what, ErrAbandoned, context.Cause(ctx))
 }
 
-// IsNil reports whether v is nil, or an interface that holds a nil pointer, map, slice or function: a method of it would
-// panic at the first call.
+// IsNil reports whether v is nil, or an interface that holds a nil pointer, map, slice or function. Calling a method of such a
+// value would panic.
 func IsNil(v any) bool {
 	if v == nil {
 		return true

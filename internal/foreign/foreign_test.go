@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestPanic: a panic is an error with the stack of the code that panicked, and its cause can be asked for.
+// TestPanic: a panic becomes an error with the stack of the code that panicked, and errors.Is finds its cause.
 func TestPanic(t *testing.T) {
 	for _, call := range []func(func() error) error{
 		func(f func() error) error { return Catch("Put", f) },
@@ -35,7 +35,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestAbandon: code that ignores its context is left behind after the grace, and not before.
+// TestAbandon: code that ignores its context is abandoned after the grace, and not before.
 func TestAbandon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, io.ErrClosedPipe)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Having returns those of the hooks that have the methods of T.
+// Having returns the hooks that have the methods of T.
 func Having[T, H any](hooks []H) (those []T) {
 	for _, h := range hooks {
 		if t, ok := any(h).(T); ok {
@@ -15,7 +15,7 @@ func Having[T, H any](hooks []H) (those []T) {
 	return those
 }
 
-// CheckHooks refuses hooks that are nil, or of which known reports that they have none of the methods.
+// CheckHooks returns an error for hooks that are nil, or for which known reports that they have none of the methods.
 func CheckHooks[H any](hooks []H, known func(hook any) bool, methods string) error {
 	var errs []error
 	for _, h := range hooks {

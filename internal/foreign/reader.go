@@ -2,8 +2,8 @@ package foreign
 
 import "io"
 
-// Reader returns r with panics of Read and Close as errors. what names the reader in them; note is called with each error of
-// r, and returns what the caller gets.
+// Reader returns r, with panics of Read and Close converted to errors in which what names the reader. note is called with each
+// error of r, and returns the error that the caller gets.
 func Reader(what string, r io.ReadCloser, note func(error) error) io.ReadCloser {
 	return &reader{what, r, note}
 }

@@ -9,9 +9,9 @@ import (
 // MaxTold is how many calls of a Teller may wait.
 const MaxTold = 4096
 
-// Teller calls an embedder's hooks on a goroutine of their own, one after the other and in order, so that a hook that is
-// slow, hangs or panics delays nothing. The goroutine exists only while there is something to call. If MaxTold calls wait,
-// further ones are dropped and counted. The zero Teller is ready for use.
+// Teller calls an embedder's hooks in order, one at a time, on a separate goroutine, so that a hook that is slow, hangs or
+// panics delays nothing. The goroutine exists only while calls are waiting. If MaxTold calls wait, further calls are dropped
+// and counted. The zero Teller is ready for use.
 type Teller struct {
 	mu      sync.Mutex
 	waiting []told
@@ -19,13 +19,13 @@ type Teller struct {
 	idle    chan struct{} // closed when the goroutine ends; nil without one
 }
 
-// told is a call that waits.
+// told is a waiting call.
 type told struct {
 	call     func()
 	panicked func(*PanicError)
 }
 
-// Tell has call called soon; false if it is dropped. If call panics or ends its goroutine, panicked is told.
+// Tell queues call; it returns false if the call is dropped. If call panics or ends its goroutine, panicked is called.
 func (t *Teller) Tell(call func(), panicked func(*PanicError)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +48,7 @@ func (t *Teller) Dropped() uint64 {
 	return t.dropped
 }
 
-// Wait waits until nothing waits to be called, at most for d.
+// Wait waits until no call is waiting, at most for d.
 func (t *Teller) Wait(d time.Duration) {
 	t.mu.Lock()
 	idle := t.idle
@@ -64,7 +64,7 @@ func (t *Teller) Wait(d time.Duration) {
 	}
 }
 
-// run makes the calls that wait. One that ends the goroutine, as testing.T.FailNow does, is followed by the others on a new one.
+// run makes the waiting calls. If one ends the goroutine, as testing.T.FailNow does, the others are made on a new goroutine.
 func (t *Teller) run() {
 	c, more := t.next()
 	defer func() {
@@ -81,7 +81,7 @@ func (t *Teller) run() {
 	}
 }
 
-// next returns the call that waits longest. Without any, the goroutine has ended.
+// next returns the call that has waited longest. If there is none, the goroutine ends.
 func (t *Teller) next() (c told, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestTeller: calls come in order, and one that panics or hangs delays nobody but the later ones.
+// TestTeller: calls are made in order, and one that panics or hangs delays only later calls.
 func TestTeller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var panics []any
@@ -47,7 +47,7 @@ func TestTeller(t *testing.T) {
 	})
 }
 
-// TestTellerGoexit: a hook that ends its goroutine takes only itself with it, and is reported.
+// TestTellerGoexit: a hook that ends its goroutine does not affect the other calls, and is reported.
 func TestTellerGoexit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var teller Teller

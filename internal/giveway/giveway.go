@@ -1,13 +1,13 @@
 // Package giveway lets work that can wait give way to work that cannot.
 //
-// Encoding can wait: what it has not done yet is safe on the disk. A UDP socket cannot: when its queue is full, the kernel drops.
-// Both compete for the same processors, and neither Go nor the kernel knows which of them is in a hurry. So a listener says [Behind]
-// at each burst as long as it works through a long queue, and an encoder rests between its writes for as long as somebody goes on to
-// say it.
+// Encoding can wait: data that is not encoded yet is safe on the disk. A UDP socket cannot wait: when its queue is full, the
+// kernel drops datagrams. Both compete for the same processors, and neither Go nor the kernel knows which of them is urgent. So
+// a listener calls [Behind] for each burst while it works through a long queue, and an encoder rests between its writes as long
+// as such calls continue.
 //
-// Nobody sets and clears a state: a listener that stops reading, because it ended or because a full spool makes it wait, says nothing
-// any more, and the encoder goes on. It also goes on after [Rest], for a tenth of that time at least, so that no load stops it altogether.
-// It does not rest where there are processors for all.
+// There is no state to set and clear: a listener that stops reading, because it ended or because a full spool makes it wait,
+// makes no more calls, and the encoder continues. The encoder also continues after [Rest], and then works for at least a tenth
+// of that time, so that no load stops it completely. It does not rest while there are enough processors for all.
 package giveway
 
 import (
@@ -17,40 +17,41 @@ import (
 )
 
 const (
-	// pause is how long an encoder lets others run before it looks again, and how long it works at least between two rests, however
-	// small its writes are.
+	// pause is how long a resting encoder waits before it checks again, and the least time that it works between two rests,
+	// however small its writes are.
 	pause = time.Millisecond
-	// Rest is how long it rests at most.
+	// Rest is the longest time of one rest.
 	Rest = 10 * pause
-	// quiet is after how many pauses without a word a rest is over. A burst of aggregated datagrams takes some of them.
+	// quiet is after how many pauses without a call of Behind a rest ends. A burst of aggregated datagrams takes several
+	// pauses.
 	quiet = 3
 )
 
 var (
-	behind   atomic.Uint64 // counts how often somebody was behind
-	yielders atomic.Int64  // at work
+	behind   atomic.Uint64 // counts the calls of Behind
+	yielders atomic.Int64  // that have not called Done
 )
 
-// Behind says that a receiver works through a long queue.
+// Behind reports that a receiver is working through a long queue.
 func Behind() { behind.Add(1) }
 
-// Yielder is one who can wait. It is used by one goroutine at a time.
+// Yielder is a worker that can wait, such as an encoder. Only one goroutine may use it at a time.
 type Yielder struct {
 	seen   uint64
-	since  time.Time // it has worked
-	enough int64     // so many others leave a processor to receivers
+	since  time.Time // since when it has worked
+	enough int64     // it rests only while at least this many Yielders are at work
 }
 
-// NewYielder returns a Yielder to whom nobody has been behind yet. It counts as being at work until Done is called.
+// NewYielder returns a Yielder that ignores earlier calls of Behind. It counts as at work until Done is called.
 func NewYielder() *Yielder {
 	yielders.Add(1)
 	return &Yielder{behind.Load(), time.Now(), int64(runtime.GOMAXPROCS(0)) - 1}
 }
 
-// Done ends the work. It is called once.
+// Done ends the work. It must be called once.
 func (y *Yielder) Done() { yielders.Add(-1) }
 
-// Behind reports whether somebody has been behind since the last rest.
+// Behind reports whether Behind was called since the last rest.
 func (y *Yielder) Behind() bool { return behind.Load() != y.seen }
 
 // Due reports whether it is time to rest.
@@ -58,7 +59,7 @@ func (y *Yielder) Due() bool {
 	return y.Behind() && yielders.Load() >= y.enough && time.Since(y.since) >= pause
 }
 
-// Rest returns when nobody is behind any more, or after the time of that name.
+// Rest waits until calls of Behind have stopped, at most for the constant Rest.
 func (y *Yielder) Rest() {
 	for n, silent := Rest/pause, 0; n > 0 && silent < quiet; n-- {
 		y.seen = behind.Load()

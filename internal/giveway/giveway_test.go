@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// work is a yielder that works for a while, and then rests if it is time.
+// work is a Yielder that works for a while, and then rests if a rest is due.
 func work(y *Yielder, d time.Duration) (rested time.Duration) {
 	time.Sleep(d)
 	began := time.Now()
@@ -17,7 +17,7 @@ func work(y *Yielder, d time.Duration) (rested time.Duration) {
 	return time.Since(began)
 }
 
-// always says that somebody is behind until it is stopped.
+// always calls Behind until it is stopped.
 func always(every time.Duration) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
@@ -64,7 +64,7 @@ func TestRest(t *testing.T) {
 	})
 }
 
-// However small the writes of an encoder are, a tenth of its speed is left.
+// However small the writes of an encoder are, it keeps a tenth of its speed.
 func TestSmallWrites(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestSmallWrites(t *testing.T) {
 	})
 }
 
-// Where there are processors for all, nobody rests.
+// With enough processors for all, no Yielder rests.
 func TestProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	synctest.Test(t, func(t *testing.T) {

@@ -34,13 +34,13 @@ func (h *Histogram) Add(d time.Duration) {
 	h.sum.Add(int64(d))
 }
 
-// base is a time to count from: the time since it costs one reading of the clock that is never set.
+// base is the start of all measurements. time.Since(base) reads only the monotonic clock, which is never set.
 var base = time.Now()
 
 // Start is when something began: see Since.
 type Start time.Duration
 
-// Now returns the present as a Start.
+// Now returns the current time as a Start.
 func Now() Start { return Start(time.Since(base)) }
 
 // Time returns the time that has passed since s.
@@ -56,7 +56,7 @@ type Snapshot struct {
 	Sum    time.Duration   // of all times
 }
 
-// Snapshot returns a copy. A time that is being counted may be in the counts and not yet in the sum.
+// Snapshot returns a copy. A time that is being added concurrently may be in the counts but not yet in the sum.
 func (h *Histogram) Snapshot() Snapshot {
 	if h == nil {
 		return Snapshot{}

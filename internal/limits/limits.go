@@ -1,4 +1,4 @@
-// Package limits asks the system how much this process may use.
+// Package limits finds out how much memory and how many descriptors this process may use.
 package limits
 
 import (
@@ -33,8 +33,8 @@ func Memory() int64 {
 	return least
 }
 
-// groupFiles returns the files that may contain a limit of the control groups in /proc/self/cgroup: of the group itself and
-// of those above it, in both versions of the interface (cgroups(7)). In a container its own group usually is the root.
+// groupFiles returns the files that may contain a limit for the control groups in /proc/self/cgroup: for the group itself and
+// its parents, in both versions of the interface (cgroups(7)). In a container its own group usually is the root.
 func groupFiles(groups string) (files []string) {
 	for line := range strings.Lines(groups) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)

@@ -2,5 +2,5 @@
 
 package limits
 
-// machine would return the memory of this machine in bytes.
+// machine returns 0: the memory of this machine is unknown.
 func machine() int64 { return 0 }

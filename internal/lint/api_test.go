@@ -20,12 +20,12 @@ var update = flag.Bool("update", false, "write the record of the API again")
 
 const apiUpdate = "go test ./internal/lint -run TestAPI -update"
 
-// apiDir has the record of the API: a file for each package that other modules may import, with a line for each thing that
-// it exports. The line of a constant has its value, and that of a field its tag, since both are words of formats.
+// apiDir contains the record of the API: a file for each package that other modules may import, with a line for each exported
+// declaration. The line of a constant includes its value, and that of a field its tag, since both may be part of formats.
 const apiDir = "internal/docs/api"
 
-// TestAPI: a change to what other modules can see is a change to a file, which a reviewer sees. See the section on
-// compatibility in internal/docs/CHANGELOG.md for what may change.
+// TestAPI: every change to the exported API is a change to a file, which a reviewer sees. See the section on compatibility in
+// internal/docs/CHANGELOG.md for the permitted changes.
 func TestAPI(t *testing.T) {
 	recorded := map[string]bool{}
 	for _, p := range list(t, "./...") {
@@ -140,7 +140,7 @@ func api(t *testing.T, rel, system string) []string {
 
 type apiRecord struct {
 	lines []string
-	// fields and methods of unexported types: what exported ones embed, other packages see.
+	// Fields and methods of unexported types: other packages see them through exported types that embed these.
 	fields  map[string]*ast.StructType
 	methods map[string][]*ast.FuncDecl
 }
@@ -193,8 +193,7 @@ func (r *apiRecord) decl(d ast.Decl) {
 	}
 }
 
-// value records constants and variables. A constant without a value of its own repeats the expression of last, in which iota
-// counts.
+// value records constants and variables. A constant without its own value repeats the expression of last, with a new iota.
 func (r *apiRecord) value(tok token.Token, s, last *ast.ValueSpec, iota int) {
 	for i, name := range s.Names {
 		if !name.IsExported() {
@@ -282,7 +281,7 @@ func apiTypeParams(list *ast.FieldList) string {
 	return "[" + strings.Join(params, ", ") + "]"
 }
 
-// apiSignature is a signature without the names of parameters, which no caller depends on.
+// apiSignature returns a signature without parameter names, on which no caller depends.
 func apiSignature(f *ast.FuncType) string {
 	fields := func(list *ast.FieldList) (all []string) {
 		if list == nil {

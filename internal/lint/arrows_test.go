@@ -23,9 +23,9 @@ import (
 // wayHeading is the heading in a package's documentation under which its files are named, in the order in which to read them.
 const wayHeading = "# The way through the files"
 
-// ways says of each package with a way through its files how many percent of the arrows between its files may point upward.
+// ways sets, for each package with a way through its files, how many percent of the arrows between its files may point upward.
 // One file points at another if it uses a function, method, type, variable or constant that the other declares. An arrow to a
-// file that comes earlier points upward: a reader who begins at the top has not seen what is behind it, and will not.
+// file that comes earlier points upward.
 var ways = map[string]float64{
 	"spool":                    15,
 	"spool/internal/index":     15,
@@ -62,7 +62,7 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// wayOf returns the files of a package in the order in which its documentation names them. Each must be named; a package
+// wayOf returns the files of a package in the order in which its documentation names them. Every file must be named; a package
 // without the heading has no order.
 func wayOf(t *testing.T, name string, files []string) (order []string) {
 	t.Helper()
@@ -99,7 +99,7 @@ func wayOf(t *testing.T, name string, files []string) (order []string) {
 	return order
 }
 
-// arrowsOf returns the files of a package, and which of them uses a name of which.
+// arrowsOf returns the files of a package, and for each file the files whose declarations it uses.
 func arrowsOf(t *testing.T, name string, exports map[string]string) (files []string, arrows map[[2]string]bool) {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -142,7 +142,7 @@ func sourcesOf(t *testing.T, name string) []string {
 	return p.GoFiles
 }
 
-// exportsOf returns the files with the types of the packages that those in ways import.
+// exportsOf returns the export data files of all packages that the packages in ways import.
 func exportsOf(t *testing.T) map[string]string {
 	t.Helper()
 	args := []string{"-export", "-deps", "-json=ImportPath,Export"}

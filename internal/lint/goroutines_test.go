@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// leaky are the packages that start goroutines and do not look for those that are left at the end of their tests, with the reason.
+// leaky are the packages that start goroutines but do not check for leaks at the end of their tests, with the reason.
 var leaky = map[string]string{}
 
-// TestGoroutines: a package whose code or tests start goroutines looks at the end of its tests whether one is left (goleak). Those
-// of the modules of their own are not looked at.
+// TestGoroutines: a package whose code or tests start goroutines checks for leaks at the end of its tests (goleak). Nested
+// modules are not checked.
 func TestGoroutines(t *testing.T) {
 	needed := map[string]bool{}
 	for _, p := range list(t, "./...") {
@@ -34,8 +34,8 @@ func TestGoroutines(t *testing.T) {
 	}
 }
 
-// goroutines reports whether the files of a package that has tests start goroutines, by a go statement or a method Go such as that of
-// sync.WaitGroup, and whether the tests check that none is left.
+// goroutines reports whether the files of a package that has tests start goroutines, with a go statement or a method Go such as
+// that of sync.WaitGroup, and whether the tests check for leaks.
 func goroutines(t *testing.T, dir string) (starts, checks bool) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*.go"))

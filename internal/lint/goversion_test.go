@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestGoVersion: go.mod asks for the oldest Go that the modules allow that this one requires, and names one that sets it. An
-// embedder cannot use an older one than go.mod says.
+// TestGoVersion: go.mod requires the oldest Go version that its dependencies allow, and names the dependency that determines
+// it. An embedder cannot use an older Go version than go.mod requires.
 func TestGoVersion(t *testing.T) {
 	mod, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
 	if err != nil {
@@ -21,7 +21,7 @@ func TestGoVersion(t *testing.T) {
 	if line == nil {
 		t.Fatal("go.mod does not say which module sets its Go version: write `go VERSION // as MODULE requires`")
 	}
-	// By package: a list of all modules would ask the network for those of which nothing is built.
+	// By package: listing all modules would fetch modules of which nothing is built.
 	cmd := exec.Command("go", "list", "-deps", "-test", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.GoVersion}}{{end}}{{end}}", "./...")
 	cmd.Dir = root(t)
 	out, err := cmd.Output()
@@ -31,7 +31,7 @@ func TestGoVersion(t *testing.T) {
 	newest, setBy := "", map[string]string{}
 	for l := range strings.Lines(string(out)) {
 		path, v, _ := strings.Cut(strings.TrimSpace(l), " ")
-		// Only modules that are required here: the others are in the graph, and nothing of them is built.
+		// Only modules that are required here: the others are in the module graph, but nothing of them is built.
 		if v == "" || !strings.Contains(string(mod), "\t"+path+" v") {
 			continue
 		}

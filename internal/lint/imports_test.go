@@ -23,7 +23,7 @@ type pkg struct {
 	Standard   bool
 }
 
-// list asks the go tool about packages, for Linux whatever this machine is: that is where everything is built.
+// list queries the go tool about packages, always for Linux, where every file is built.
 func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps,Standard"}, args...)...)
@@ -55,8 +55,8 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// layers says which of our own packages each package may import, and which foreign modules. What is not listed may
-// import nothing. "examples/" is free to use all of them, but see TestExamplesCopy.
+// layers sets which of our own packages each package may import, and which foreign modules. A package that is not listed may
+// import nothing. "examples/" may use all of them, but see TestExamplesCopy.
 var layers = map[string][]string{
 	"":                           {},
 	"compress":                   {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
@@ -117,7 +117,7 @@ var layers = map[string][]string{
 	"internal/shell":             {},
 }
 
-// TestLayers also fails on an allowance that no import uses, so that the table is the true picture of the layers.
+// TestLayers also fails if no import uses an allowance, so that the table shows the actual layers.
 func TestLayers(t *testing.T) {
 	used := map[string]map[string]bool{} // package, allowance
 	for _, p := range list(t, "./...") {
@@ -159,8 +159,8 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// TestExamplesCopy: an example is there to be copied into another module, which cannot import our internal packages. Only the
-// quickstart does: it plays the servers, too.
+// TestExamplesCopy: an example is meant to be copied into another module, which cannot import our internal packages. Only the
+// quickstart imports them, because it also runs the servers.
 func TestExamplesCopy(t *testing.T) {
 	for _, p := range list(t, "./examples/...") {
 		if p.ImportPath == module+"/examples/quickstart" {
@@ -174,8 +174,8 @@ func TestExamplesCopy(t *testing.T) {
 	}
 }
 
-// TestOneOpener: only ship/open turns a URL of any scheme into a destination, and only it imports all drivers. Of the
-// programs, those that choose a driver themselves would have to be changed for a new one.
+// TestOneOpener: only ship/open turns a URL of any scheme into a destination, and only it imports all drivers. A program that
+// chose a driver itself would have to be changed for every new one.
 func TestOneOpener(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		drivers := 0

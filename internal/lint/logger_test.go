@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// TestLoggers: an example that is copied must log. Where options have a Logger, no example leaves it out, neither by nil options
-// nor by a literal without one: only the log tells the operator that a driver had to create a directory again, or that a server
-// lacks a guarantee.
+// TestLoggers: an example that is copied must log. If options have a field Logger, every example sets it, and passes neither
+// nil options nor a literal without it: only the log tells the operator that a driver had to create a directory again, or that
+// a server lacks a guarantee.
 func TestLoggers(t *testing.T) {
 	root := filepath.Join("..", "..")
 	known := optionsWithLogger(t, root)
@@ -41,8 +41,8 @@ func TestLoggers(t *testing.T) {
 	}
 }
 
-// loggers are the types, by "package.Type", that have a field Logger, and the functions whose last parameter is a pointer
-// to one of them.
+// loggers are the types, by "package.Type", that have a field Logger, and the functions whose last parameter is a pointer to
+// such a type.
 type loggers struct{ types, funcs []string }
 
 // optionsWithLogger reads every package of the project that an example may use.
@@ -90,7 +90,7 @@ func hasLogger(s *ast.TypeSpec) bool {
 	})
 }
 
-// typeName is "Type" or "package.Type".
+// typeName returns "Type" or "package.Type".
 func typeName(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -103,8 +103,8 @@ func typeName(e ast.Expr) string {
 	return ""
 }
 
-// silent lists where a file leaves a Logger out. A literal may get it later in the same file, by an assignment. Options
-// within options that have a Logger get that one, and those of a Parse open nothing.
+// silent lists where a file omits a Logger. A literal may get it later in the same file, by an assignment. Nested options with
+// a Logger get that one, and the options of a Parse open nothing.
 func silent(t *testing.T, file string, known loggers) (bad []string) {
 	t.Helper()
 	set := token.NewFileSet()

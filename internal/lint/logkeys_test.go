@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// logKeys are the keys of all log lines, each with what it means. Whoever searches or parses the logs finds the same thing under the
-// same key everywhere. Before you add one, look for the one that means the same.
+// logKeys are the keys of all log lines, each with its meaning, so that a key means the same in every line. Before you add a
+// key, look for an existing one with the same meaning.
 var logKeys = map[string]string{
 	"addr":                 "address of a socket",
 	"adopter":              "instance that has adopted the spool",
@@ -175,7 +175,7 @@ var logKeys = map[string]string{
 	"why":                  "the reason",
 }
 
-// logMethods write a line, or make a Logger for several: the index of the first key.
+// logMethods write a line, or make a Logger for several lines. The value is the index of the first key.
 var logMethods = map[string]int{"Debug": 1, "Info": 1, "Warn": 1, "Error": 1, "Log": 3, "With": 0, "logAgain": 2, "warn": 1, "panicked": 2, "line": 3}
 
 // TestLogKeys: every key of a log line is in the table, and every key of the table is used.
@@ -212,8 +212,8 @@ func TestLogKeys(t *testing.T) {
 	}
 }
 
-// TestLogLines: a warning or an error says more than what has happened: what it means, or what to do. The text of such a line has a
-// second part, after a colon, a semicolon or a comma.
+// TestLogLines: a warning or an error says not only what has happened, but also what that means or what to do. So the text of
+// such a line has a second part, after a colon, a semicolon or a comma.
 func TestLogLines(t *testing.T) {
 	goFiles(t, func(rel string, src []byte) {
 		if strings.HasSuffix(rel, "_test.go") || strings.HasPrefix(rel, "internal/") {
@@ -254,7 +254,7 @@ func says(args []ast.Expr, key string) bool {
 // packagePrefix is the name of the package with which a line begins.
 var packagePrefix = regexp.MustCompile(`^[a-z0-9]+: `)
 
-// messageOf returns the text of a line; whole is false if parts of it are no literals.
+// messageOf returns the text of a line; whole is false if parts of it are not literals.
 func messageOf(args []ast.Expr) (text string, whole bool) {
 	whole = true
 	var add func(ast.Expr)
@@ -279,7 +279,7 @@ func messageOf(args []ast.Expr) (text string, whole bool) {
 	return text, whole
 }
 
-// keysOf returns the keys in a call that logs, and in a list of attributes for one, which is called args or attrs.
+// keysOf returns the keys in a call that logs, and in a list of attributes (args or attrs) for such a call.
 func keysOf(n ast.Node) (keys []*ast.BasicLit) {
 	switch n := n.(type) {
 	case *ast.CallExpr:
@@ -310,7 +310,7 @@ func keysOf(n ast.Node) (keys []*ast.BasicLit) {
 	return keys
 }
 
-// lastName is the last name of an expression: Logger in b.o.Logger.
+// lastName returns the last name of an expression: Logger for b.o.Logger.
 func lastName(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -332,7 +332,7 @@ func isAttrs(e ast.Expr) bool {
 	return typeName(e) == "args" || typeName(e) == "attrs"
 }
 
-// everySecond returns the literals that are at the place of a key.
+// everySecond returns the literals in the places of keys.
 func everySecond(list []ast.Expr) (keys []*ast.BasicLit) {
 	for i := 0; i < len(list); i++ {
 		lit, ok := list[i].(*ast.BasicLit)

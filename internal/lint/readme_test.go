@@ -19,7 +19,7 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// TestReadme: the main() that README shows is the one that is compiled as drain's package example, and short.
+// TestReadme: the main() in README is the compiled one from drain's package example, and is short.
 func TestReadme(t *testing.T) {
 	example := read(t, "drain/example_test.go")
 	begin := strings.Index(example, "func Example() {")
@@ -36,7 +36,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestCommands: the two commands that README promises are there, and CI runs them.
+// TestCommands: the two commands that README promises exist, and CI runs them.
 func TestCommands(t *testing.T) {
 	readme, ci := read(t, "README.md"), read(t, ".ci/run")
 	for _, cmd := range []string{"go run ./examples/quickstart", "go test ./..."} {
@@ -51,7 +51,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestReadmeShort: a newcomer reads README in minutes, every file that it links to is there, and every footnote belongs to a claim.
+// TestReadmeShort: README can be read in minutes, every file that it links to exists, and every footnote belongs to a claim.
 func TestReadmeShort(t *testing.T) {
 	readme := read(t, "README.md")
 	if n := strings.Count(readme, "\n"); n > 250 {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// goFiles walks the module's Go files, nested modules included.
+// goFiles lists the module's Go files, including those of nested modules.
 func goFiles(t *testing.T, visit func(rel string, src []byte)) {
 	t.Helper()
 	base := root(t)
@@ -42,7 +42,7 @@ func goFiles(t *testing.T, visit func(rel string, src []byte)) {
 	}
 }
 
-// TestFiles: no file is too long to be read, most are short, and no test waits for time to pass.
+// TestFiles: no file is too long to read, most are short, and no test waits for real time to pass.
 func TestFiles(t *testing.T) {
 	var lengths []int
 	goFiles(t, func(rel string, src []byte) {
@@ -65,7 +65,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestFunctions: a function fits on a screen or two. Tests may tell a longer story.
+// TestFunctions: a function fits on one or two screens. Tests may be longer.
 func TestFunctions(t *testing.T) {
 	goFiles(t, func(rel string, src []byte) {
 		if strings.HasSuffix(rel, "_test.go") {
@@ -89,7 +89,7 @@ func TestFunctions(t *testing.T) {
 	})
 }
 
-// TestStructs: a struct that a reader can keep in mind. Fields that belong together are a type of their own.
+// TestStructs: a struct has no more fields than a reader can keep in mind. Fields that belong together form their own type.
 func TestStructs(t *testing.T) {
 	goFiles(t, func(rel string, src []byte) {
 		if strings.HasSuffix(rel, "_test.go") {
@@ -110,7 +110,7 @@ func TestStructs(t *testing.T) {
 	})
 }
 
-// TestDocumented: every exported name outside examples says what it is.
+// TestDocumented: every exported name outside examples has a doc comment.
 func TestDocumented(t *testing.T) {
 	goFiles(t, func(rel string, src []byte) {
 		if strings.HasSuffix(rel, "_test.go") || strings.HasPrefix(rel, "examples/") || strings.Contains(rel, "testdata/") {
@@ -151,7 +151,7 @@ func TestDocumented(t *testing.T) {
 	})
 }
 
-// conventional are methods whose meaning the standard library fixes.
+// conventional are methods whose meaning is defined by the standard library.
 var conventional = map[string]bool{"Error": true, "Unwrap": true, "Is": true, "String": true}
 
 func exportedReceiver(d *ast.FuncDecl) bool {

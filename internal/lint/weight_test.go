@@ -11,15 +11,15 @@ import (
 	"testing"
 )
 
-// weight is what a package pulls into the program that imports it, our own packages not counted.
+// weight is the cost of importing a package, not counting our own packages.
 type weight struct {
 	std     int // packages of the standard library that a program could import itself
 	foreign int // packages of other modules
 	modules int // other modules
 }
 
-// weights has a ceiling for each public package: what an embedder pays for an import. To raise one is a decision, with its
-// reason in the commit.
+// weights is a ceiling for each public package: what an embedder pays for an import. Raising one is a decision; give its reason
+// in the commit.
 var weights = map[string]weight{
 	"":                     {},
 	"compress":             {48, 18, 2},
@@ -48,8 +48,8 @@ var weights = map[string]weight{
 	"spool/segment":        {43, 0, 0},
 }
 
-// TestWeights compares what each public package pulls in with its ceiling. A figure of other modules that has become lower must
-// be lowered here too. The standard library may become smaller by itself, with a new Go.
+// TestWeights compares the weight of each public package with its ceiling. If a figure of other modules becomes lower, the
+// ceiling must be lowered too. The standard library may become smaller with a new Go version.
 func TestWeights(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Deps,Standard,Module,Name", "./...")
 	cmd.Dir = root(t)
@@ -115,5 +115,5 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// isInternal reports whether a program outside of the package's own tree cannot import it.
+// isInternal reports whether programs outside the package's own tree cannot import it.
 func isInternal(path string) bool { return slices.Contains(strings.Split(path, "/"), "internal") }

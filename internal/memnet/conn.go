@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// window is what a receive buffer holds: bytes in it are acknowledged to the peer, and not yet read.
+// window is the size of a receive buffer. Bytes in it are acknowledged to the peer, but not yet read.
 const window = 64 << 10
 
 // Conn is one end of a connection.
@@ -19,7 +19,7 @@ type Conn struct {
 	remote  net.Addr
 
 	mu     sync.Mutex
-	linger bool // the close is to be a reset
+	linger bool // Close must reset the connection
 	closed bool
 }
 
@@ -34,10 +34,10 @@ func pair(from netip.AddrPort) (client, server *Conn) {
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) { return c.in.read(p) }
 
-// Write implements net.Conn: it returns when the peer's receive buffer has all of p.
+// Write implements net.Conn. It returns once all of p is in the peer's receive buffer.
 func (c *Conn) Write(p []byte) (int, error) { return c.out.write(p) }
 
-// Close implements net.Conn. Where the peer's bytes are not all read, or SetLinger(0) asked for it, the peer sees a reset.
+// Close implements net.Conn. The peer sees a reset if some of its bytes were not read, or after SetLinger(0).
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +54,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Reset ends the connection as a peer does that is gone: what it had sent and is not read yet is thrown away.
+// Reset ends the connection as if this end had crashed: the peer loses data that it has not read yet.
 func (c *Conn) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,10 +63,10 @@ func (c *Conn) Reset() {
 	c.out.reset()
 }
 
-// CloseWrite tells the peer that nothing follows.
+// CloseWrite tells the peer that no more data follows.
 func (c *Conn) CloseWrite() error { c.out.end(); return nil }
 
-// CloseRead refuses what still arrives; what has arrived can be read.
+// CloseRead refuses further data; data that has arrived can still be read.
 func (c *Conn) CloseRead() error { c.in.deafen(); return nil }
 
 // SetLinger makes Close reset the connection if seconds is 0.
@@ -96,15 +96,15 @@ func (c *Conn) SetReadDeadline(t time.Time) error { c.in.readers.set(c.in, t); r
 // SetWriteDeadline implements net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error { c.out.writers.set(c.out, t); return nil }
 
-// stream is one direction.
+// stream is one direction of a connection.
 type stream struct {
 	mu      sync.Mutex
 	cond    *sync.Cond
 	buf     []byte
 	ended   bool  // the writer has closed
-	deaf    bool  // the reader takes what is in buf and nothing more
-	broken  error // of the reader: reset, or closed here
-	refused error // of the writer: the reader has gone
+	deaf    bool  // the reader still reads buf, but refuses further data
+	broken  error // the error of reads: a reset, or this end is closed
+	refused error // the error of writes: the reader has closed
 
 	readers, writers deadline
 }
@@ -162,7 +162,7 @@ func (s *stream) write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// end is the writer's close.
+// end is called when the writer closes.
 func (s *stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +170,7 @@ func (s *stream) end() {
 	s.cond.Broadcast()
 }
 
-// deafen is the reader's half-close.
+// deafen is called when the reader half-closes.
 func (s *stream) deafen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,7 +178,7 @@ func (s *stream) deafen() {
 	s.cond.Broadcast()
 }
 
-// reset is the writer's: the reader loses what it has not read.
+// reset is called when the writer resets: the reader loses the data that it has not read.
 func (s *stream) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +189,7 @@ func (s *stream) reset() {
 	s.cond.Broadcast()
 }
 
-// refuse is the reader's close, and reports whether it leaves something unread.
+// refuse is called when the reader closes. It reports whether data was left unread.
 func (s *stream) refuse(why error) (unread bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,7 +203,7 @@ func (s *stream) refuse(why error) (unread bool) {
 	return unread
 }
 
-// deadline is one side's. The stream's mu guards it.
+// deadline is the deadline of one side. The stream's mu guards it.
 type deadline struct {
 	at    time.Time
 	timer *time.Timer

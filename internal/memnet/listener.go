@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// scheme begins the addresses that Listen knows: "mem:NAME".
+// scheme is the prefix of addresses that Listen accepts: "mem:NAME".
 const scheme = "mem:"
 
 var (
@@ -18,7 +18,7 @@ var (
 	listeners = map[string]*Listener{}
 )
 
-// Is reports whether an address is one of this package.
+// Is reports whether an address has the prefix of this package.
 func Is(addr string) bool { return len(addr) > len(scheme) && addr[:len(scheme)] == scheme }
 
 // Listener accepts the connections of Dial.
@@ -36,7 +36,7 @@ type Listener struct {
 
 var _ net.Listener = (*Listener)(nil)
 
-// Listen announces an address, which must be free.
+// Listen listens at an address, which must be free.
 func Listen(addr string) (*Listener, error) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -48,7 +48,7 @@ func Listen(addr string) (*Listener, error) {
 	return l, nil
 }
 
-// Dial connects. It waits until the connection is accepted, there being no queue, and fails as soon as nobody listens.
+// Dial connects. It waits until the connection is accepted, since there is no queue, and fails as soon as nobody listens.
 func Dial(addr string) (*Conn, error) {
 	mu.Lock()
 	l := listeners[addr]
@@ -61,7 +61,7 @@ func Dial(addr string) (*Conn, error) {
 	from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(l.ports >> 8), byte(l.ports)}), 1024+l.ports%60000)
 	mu.Unlock()
 	client, server := pair(from)
-	if l.isClosed() { // a select may choose what comes first by chance, and simulations should replay
+	if l.isClosed() { // checked first, because a select chooses randomly, and simulations must replay
 		return nil, refused
 	}
 	select {
@@ -112,7 +112,7 @@ func (l *Listener) isClosed() bool {
 	}
 }
 
-// SetDeadline ends the Accepts that wait, and those to come, at a time; the zero time never.
+// SetDeadline ends current and future calls of Accept at a time; the zero time removes the deadline.
 func (l *Listener) SetDeadline(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

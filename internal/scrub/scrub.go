@@ -1,4 +1,4 @@
-// Package scrub makes texts fit to leave the process other than in its log: on pages, or in the states of other services.
+// Package scrub prepares texts that leave the process other than in its log: on pages, or in the states of other services.
 package scrub
 
 import (
@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// secrets are the parts of texts that may hold a credential. The first group stays.
+// secrets match the parts of texts that may be credentials. The first group is kept.
 var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://)[^/\s?#"'@]*@`), // user and password before a host
 	regexp.MustCompile(`(?i)\b((?:x-amz-(?:signature|credential|security-token)|awsaccesskeyid|signature|sig|password|passwd|passphrase|secret|` +
@@ -18,8 +18,8 @@ var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`(?s)()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`),
 }
 
-// Text returns a text in one line, without credentials and control characters, of at most so many bytes and a mark that it was
-// cut. What only looks like a credential goes too.
+// Text returns a text in one line, without credentials and control characters, of at most most bytes plus a mark if it was cut.
+// It also removes parts that only look like credentials.
 func Text(s string, most int) string {
 	for _, re := range secrets {
 		s = re.ReplaceAllString(s, "${1}…")

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestScrub: no credential and no control character is left of a text, whatever surrounds them; the rest stays readable.
+// TestScrub: no credential and no control character is left in a text, whatever surrounds them; the rest stays readable.
 func TestText(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"put https://user:hunter2@s3.example/b: refused", "put https://…@s3.example/b: refused"},

@@ -9,12 +9,13 @@ import (
 	"github.com/penstock-go/penstock/internal/shell"
 )
 
-// Exposed names the files with secrets that every account of this machine can read, each with the cure; "" is no file. They
-// are used all the same: in a container, where the orchestrator mounts secrets readable for all, nobody else is there to
-// read them, and a service that refused would stop to protect nobody. A group may read them: that is how an orchestrator
-// gives a file to a service, so the cure leaves the group's rights as they are. Unlike ssh, which refuses, nobody sits in front of it who could mend the mode.
+// Exposed returns a warning, with the cure, for each of the files that every account of this machine can read; it ignores "". A
+// warning does not keep a file from being used: in a container, where the orchestrator mounts secrets readable for all, nobody
+// else is there to read them, and refusing would stop the service without protecting anything. A group may read the files,
+// because an orchestrator gives them to a service in this way; so the cure leaves the group's rights unchanged. ssh refuses
+// such files, but ssh has a user who can correct the mode at once.
 func Exposed(files ...string) (warnings []string) {
-	if runtime.GOOS == "windows" { // its mode bits say nothing
+	if runtime.GOOS == "windows" { // there the mode bits mean nothing
 		return nil
 	}
 	for _, file := range files {

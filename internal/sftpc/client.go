@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Client is a channel to an SFTP server. Any number of goroutines may use it, each by an Exchange of its own.
+// Client is a channel to an SFTP server. Any number of goroutines may use it, each with its own Exchange.
 type Client struct {
 	w          io.WriteCloser
 	extensions map[string]string
@@ -18,26 +18,26 @@ type Client struct {
 	mu      sync.Mutex
 	waiting map[uint32]*answer
 	next    uint32
-	err     error // why nothing more can be sent
+	err     error // why no more requests can be sent
 
 	running sync.WaitGroup
 }
 
-// answer is where the reader puts what comes for one request.
+// answer is where the reader stores the response to one request.
 type answer struct {
 	exchange *Exchange
-	round    int    // of the exchange's round trips
+	round    int    // the round trip of the exchange to which it belongs
 	dst      []byte // for data
 	done     chan struct{}
 
 	kind byte
-	body []byte // after the id; of data: nothing, it is in dst
-	n    int    // bytes in dst
+	body []byte // after the id; nil for data, which is in dst
+	n    int    // number of bytes in dst
 	err  error
 }
 
-// New agrees on version 3 and starts to read answers. The caller closes the channel when New fails, and the Client
-// otherwise.
+// New agrees on version 3 with the server and starts to read answers. If New fails, the caller must close the channel,
+// otherwise the Client.
 func New(r io.Reader, w io.WriteCloser) (*Client, error) {
 	c := &Client{w: w, extensions: make(map[string]string), waiting: make(map[uint32]*answer)}
 	if _, err := w.Write([]byte{0, 0, 0, 5, fxpInit, 0, 0, 0, 3}); err != nil {
@@ -65,7 +65,7 @@ func New(r io.Reader, w io.WriteCloser) (*Client, error) {
 	return c, nil
 }
 
-// header reads length and type of a packet.
+// header reads the length and the type of a packet.
 func header(r io.Reader) (kind byte, left int, err error) {
 	var h [5]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -78,14 +78,14 @@ func header(r io.Reader) (kind byte, left int, err error) {
 	return h[4], int(n) - 1, nil
 }
 
-// Has reports whether the server offers an extension in a version.
+// Has reports whether the server offers this version of an extension.
 func (c *Client) Has(name, version string) bool {
 	v, ok := c.extensions[name]
 	return ok && v == version
 }
 
-// Close ends the channel and waits for the reader, which ends when the channel does. A request that is being written ends
-// first: with the connection below, if the server takes nothing.
+// Close closes the channel and waits for the reader, which ends when the channel does. It first waits for a request that is
+// being written; if the server reads nothing, that ends only with the underlying connection.
 func (c *Client) Close() error {
 	c.sending.Lock()
 	err := c.w.Close()
@@ -94,11 +94,11 @@ func (c *Client) Close() error {
 	return err
 }
 
-// receive hands out answers until the channel ends.
+// receive distributes the answers until the channel ends.
 func (c *Client) receive(r *bufio.Reader) {
 	for {
 		if err := c.receiveOne(r); err != nil {
-			// Also after a malformed answer: nothing after it can be trusted. The owner closes the channel.
+			// This includes a malformed answer: nothing after it can be trusted. The owner closes the channel.
 			c.fail(fmt.Errorf("%w (%v)", ErrConnectionLost, err))
 			return
 		}
@@ -139,7 +139,7 @@ func (c *Client) receiveOne(r *bufio.Reader) error {
 	return nil
 }
 
-// data reads the data of an answer to where the caller wants it.
+// data reads the data of an answer into the caller's buffer.
 func (a *answer) data(r *bufio.Reader, left int) error {
 	var h [4]byte
 	if left < 4 {
@@ -165,7 +165,7 @@ func (a *answer) finish(err error) {
 	close(a.done)
 }
 
-// fail ends everything that waits, and everything to come.
+// fail fails all waiting and all future requests.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +178,7 @@ func (c *Client) fail(err error) {
 	}
 }
 
-// send sends a request. It may block while the server takes nothing. data follows p, uncopied.
+// send sends a request. It may block while the server reads nothing. data follows p, and is not copied.
 func (c *Client) send(a *answer, p packet, data []byte) {
 	c.mu.Lock()
 	if c.err != nil {
@@ -199,7 +199,7 @@ func (c *Client) send(a *answer, p packet, data []byte) {
 		_, err = c.w.Write(data)
 	}
 	if err != nil {
-		// Half a request may have gone out: nothing can follow it.
+		// Part of the request may have been sent, so no other can follow it.
 		c.fail(fmt.Errorf("%w (%v)", ErrConnectionLost, err))
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// server answers each request with what answer returns, in any order and number that it likes.
+// server answers each request with the packets that answer returns, in any order and number.
 func server(t *testing.T, answer func(kind byte, id uint32, body []byte) [][]byte) *Client {
 	t.Helper()
 	here, there := net.Pipe()
@@ -65,8 +65,7 @@ func reply(kind byte, id uint32, p packet) []byte {
 	return q
 }
 
-// TestOverlap: answers find their requests in whatever order they come, and a round trip is counted when something is sent
-// after an answer, not before.
+// TestOverlap: answers may arrive in any order, and a round trip is counted only when a request is sent after an answer.
 func TestOverlap(t *testing.T) {
 	var held [][]byte
 	c := server(t, func(kind byte, id uint32, body []byte) [][]byte {
@@ -99,7 +98,7 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestHostile: an answer that cannot be what it says ends the connection, and nothing waits indefinitely or takes memory.
+// TestHostile: an invalid answer ends the connection, and no caller waits indefinitely or allocates too much memory.
 func TestHostile(t *testing.T) {
 	status := func(id uint32) []byte { return reply(fxpStatus, id, packet{}.uint32(0).string("").string("")) }
 	for name, answer := range map[string]func(kind byte, id uint32, body []byte) [][]byte{
@@ -132,7 +131,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestNames: entries of a directory, with and without permissions; a count that the bytes do not hold is refused.
+// TestNames: directory entries with and without permissions; a count larger than the data is refused.
 func TestNames(t *testing.T) {
 	f := &fields{b: packet{}.uint32(3).
 		string("d").string("drwxr-xr-x 2 u g 0 Jan 1 d").uint32(0).
@@ -162,7 +161,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// FuzzAnswer: no answer makes a decoder panic, or believe more entries than there are bytes.
+// FuzzAnswer: no answer makes a decoder panic, or return more entries than there are bytes.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(packet{}.uint32(1).string("a").string("b").uint32(attrSize).uint64(1)))
 	f.Add(bytes.Repeat([]byte{0xff}, 40))

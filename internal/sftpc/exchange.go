@@ -2,8 +2,8 @@ package sftpc
 
 import "sync/atomic"
 
-// Exchange is what one operation sends and awaits; one goroutine uses it. It counts what the operation costs: requests, and
-// round trips, that is how often a request could be sent only after an earlier answer had been awaited.
+// Exchange is what one operation sends and awaits. Only one goroutine may use it. It counts the cost of the operation:
+// requests, and round trips, i.e. how often a request could be sent only after an earlier answer had arrived.
 type Exchange struct {
 	c        *Client
 	onAnswer func()
@@ -12,19 +12,19 @@ type Exchange struct {
 	answered atomic.Bool
 }
 
-// Exchange begins one. onAnswer, if not nil, is called by the reader for each of its answers.
+// Exchange begins an Exchange. The reader calls onAnswer, if not nil, for each of its answers.
 func (c *Client) Exchange(onAnswer func()) *Exchange { return &Exchange{c: c, onAnswer: onAnswer} }
 
-// Has reports whether the server offers an extension in a version.
+// Has reports whether the server offers this version of an extension.
 func (x *Exchange) Has(name, version string) bool { return x.c.Has(name, version) }
 
-// Requests returns how many were sent.
+// Requests returns how many requests were sent.
 func (x *Exchange) Requests() int { return x.requests }
 
-// Trips returns how many round trips were awaited, one after the other.
+// Trips returns how many round trips were awaited one after the other.
 func (x *Exchange) Trips() int { return x.trips }
 
-// Answered reports whether anything has come back.
+// Answered reports whether any answer has arrived.
 func (x *Exchange) Answered() bool { return x.answered.Load() }
 
 func (x *Exchange) heard() {
@@ -34,13 +34,13 @@ func (x *Exchange) heard() {
 	}
 }
 
-// Pending is an answer that is awaited. A request whose answer nobody awaits is carried out all the same.
+// Pending is an answer that may not have arrived yet. A request is carried out even if nobody awaits its answer.
 type Pending[T any] struct {
 	a      *answer
 	decode func(*answer) (T, error)
 }
 
-// Wait returns the answer.
+// Wait waits for the answer and returns it.
 func (p *Pending[T]) Wait() (T, error) {
 	<-p.a.done
 	if x := p.a.exchange; p.a.round > x.trips {
@@ -53,8 +53,8 @@ func (p *Pending[T]) Wait() (T, error) {
 	return p.decode(p.a)
 }
 
-// Flow is Wait for the parts of a file, of which as many are on their way as the line holds: the line was busy meanwhile,
-// and no round trip is counted.
+// Flow is Wait for the parts of a file, of which enough are in flight to keep the line busy. It counts no round trip, because
+// the line was not idle meanwhile.
 func (p *Pending[T]) Flow() (T, error) {
 	trips := p.a.exchange.trips
 	v, err := p.Wait()
@@ -62,7 +62,7 @@ func (p *Pending[T]) Flow() (T, error) {
 	return v, err
 }
 
-// Err waits and returns the error alone. No request, no error.
+// Err waits and returns only the error. A nil Pending stands for no request, and has no error.
 func (p *Pending[T]) Err() error {
 	if p == nil {
 		return nil
@@ -71,7 +71,7 @@ func (p *Pending[T]) Err() error {
 	return err
 }
 
-// ask sends a request whose answer is of one kind, or a status.
+// ask sends a request. The answer is of the given kind, or a status.
 func ask[T any](x *Exchange, p packet, data, dst []byte, kind byte, decode func(*fields, *answer) T) *Pending[T] {
 	a := &answer{exchange: x, round: x.trips + 1, dst: dst, done: make(chan struct{})}
 	x.requests++
@@ -80,7 +80,7 @@ func ask[T any](x *Exchange, p packet, data, dst []byte, kind byte, decode func(
 		f := &fields{b: a.body}
 		if a.kind == fxpStatus {
 			code := f.uint32()
-			message := f.string() // some old servers leave it out
+			message := f.string() // some old servers omit it
 			if code == 0 && kind == fxpStatus {
 				return v, nil
 			}

@@ -3,12 +3,12 @@ package sftpc
 // Handle is an open file or directory.
 type Handle string
 
-// Stat asks about a file; a link is followed.
+// Stat asks for the attributes of a file; it follows links.
 func (x *Exchange) Stat(path string) *Pending[Attrs] {
 	return ask(x, newPacket(fxpStat).string(path), nil, nil, fxpAttrs, func(f *fields, _ *answer) Attrs { return f.attrs() })
 }
 
-// Fstat asks about an open file.
+// Fstat asks for the attributes of an open file.
 func (x *Exchange) Fstat(h Handle) *Pending[Attrs] {
 	return ask(x, newPacket(fxpFstat).string(string(h)), nil, nil, fxpAttrs, func(f *fields, _ *answer) Attrs { return f.attrs() })
 }
@@ -32,13 +32,14 @@ func (x *Exchange) Close(h Handle) *Pending[Void] {
 	return x.do(newPacket(fxpClose).string(string(h)), nil)
 }
 
-// ReadAt asks for bytes into dst, which belongs to the Client until the answer was awaited. The answer may be shorter.
+// ReadAt asks for bytes into dst, which belongs to the Client until the answer has been awaited. The answer may be shorter than
+// dst.
 func (x *Exchange) ReadAt(h Handle, dst []byte, off int64) *Pending[int] {
 	p := newPacket(fxpRead).string(string(h)).uint64(uint64(off)).uint32(uint32(len(dst)))
 	return ask(x, p, nil, dst, fxpData, func(_ *fields, a *answer) int { return a.n })
 }
 
-// WriteAt writes. It returns when b has been sent.
+// WriteAt sends a write. It returns once b has been sent.
 func (x *Exchange) WriteAt(h Handle, b []byte, off int64) *Pending[Void] {
 	return x.do(newPacket(fxpWrite).string(string(h)).uint64(uint64(off)).uint32(uint32(len(b))), b)
 }
@@ -48,7 +49,7 @@ func (x *Exchange) ReadDir(h Handle) *Pending[[]Name] {
 	return ask(x, newPacket(fxpReaddir).string(string(h)), nil, nil, fxpName, func(f *fields, _ *answer) []Name { return f.names() })
 }
 
-// RealPath asks for the canonical name of a path, without links.
+// RealPath asks for the canonical form of a path, without links.
 func (x *Exchange) RealPath(path string) *Pending[string] {
 	return ask(x, newPacket(fxpRealpath).string(path), nil, nil, fxpName, func(f *fields, _ *answer) string {
 		names := f.names()
@@ -70,12 +71,12 @@ func (x *Exchange) Remove(path string) *Pending[Void] {
 	return x.do(newPacket(fxpRemove).string(path), nil)
 }
 
-// Rename renames. By the protocol it fails if the new name is taken; not every server knows that.
+// Rename renames a file. According to the protocol it fails if the new name exists; not every server complies.
 func (x *Exchange) Rename(from, to string) *Pending[Void] {
 	return x.do(newPacket(fxpRename).string(from).string(to), nil)
 }
 
-// Link makes a hard link (hardlink@openssh.com); it fails if the new name is taken.
+// Link makes a hard link (hardlink@openssh.com); it fails if the new name exists.
 func (x *Exchange) Link(from, to string) *Pending[Void] {
 	return x.do(newPacket(fxpExtended).string("hardlink@openssh.com").string(from).string(to), nil)
 }
@@ -91,7 +92,7 @@ func (x *Exchange) StatVFS(path string) *Pending[Space] {
 	return ask(x, p, nil, nil, fxpExtendedReply, func(f *fields, _ *answer) (s Space) {
 		f.uint64() // the block size for reading
 		s.BlockSize, s.Blocks = f.uint64(), f.uint64()
-		f.uint64() // free, for root too
+		f.uint64() // the free blocks, including those reserved for root
 		s.Available = f.uint64()
 		return s
 	})

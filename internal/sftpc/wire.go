@@ -32,7 +32,7 @@ const (
 	fxpExtendedReply = 201
 )
 
-// How a file is opened.
+// The flags of Open.
 const (
 	Read   = 0x01
 	Write  = 0x02
@@ -47,15 +47,15 @@ const (
 	attrTimes       = 0x08
 	attrExtended    = 0x80000000
 
-	// maxPacket is the longest answer that is read: OpenSSH's limit for a message, which no server's answers exceed, since
-	// no more data is asked for than fits into it.
+	// maxPacket is the longest answer that is accepted. It is OpenSSH's limit for a message; no valid answer exceeds it, since
+	// the Client never requests more data than fits into it.
 	maxPacket = 256 << 10
 )
 
-// errFormat is why an answer that cannot be what it says ends the connection.
+// errFormat means that an answer contradicts its own lengths; it ends the connection.
 var errFormat = errors.New("sftp: malformed answer")
 
-// Attrs are what a server says about a file. Any of them may be missing.
+// Attrs are a server's attributes of a file. Any of them may be missing.
 type Attrs struct {
 	Size    int64
 	HasSize bool
@@ -67,7 +67,7 @@ type Attrs struct {
 // Kind of a file.
 type Kind int
 
-// The kinds. Unknown: the server says nothing, as it may.
+// The kinds. Unknown: the server may omit the kind.
 const (
 	Unknown Kind = iota
 	Regular
@@ -76,7 +76,7 @@ const (
 	Other
 )
 
-// Kind returns what the permissions say, whose upper bits are the type.
+// Kind returns the kind in the permissions, whose upper bits are the type.
 func (a Attrs) Kind() Kind {
 	switch {
 	case !a.hasMode || a.mode&0o170000 == 0:
@@ -91,12 +91,12 @@ func (a Attrs) Kind() Kind {
 	return Other
 }
 
-// String names the kind of file for an error or a log line.
+// String returns the name of the kind for an error or a log line.
 func (k Kind) String() string {
 	return [...]string{"file of unknown kind", "regular file", "directory", "symbolic link", "special file"}[k]
 }
 
-// Mode returns the type as the standard library has it.
+// Mode returns the kind as a type of the standard library.
 func (k Kind) Mode() fs.FileMode {
 	return [...]fs.FileMode{fs.ModeIrregular, 0, fs.ModeDir, fs.ModeSymlink, fs.ModeIrregular}[k]
 }
@@ -107,12 +107,12 @@ type Name struct {
 	Attrs
 }
 
-// Space is what a server says about its file system. Blocks is 0 if it does not know, as of many network file systems.
+// Space is the space of a server's file system. Blocks is 0 if the server does not know it, as on many network file systems.
 type Space struct {
 	Blocks, Available, BlockSize uint64
 }
 
-// packet is a request that is being put together: length, type, id, fields.
+// packet is a request under construction: length, type, id, fields.
 type packet []byte
 
 func newPacket(kind byte) packet { return packet{0, 0, 0, 0, kind, 0, 0, 0, 0} }
@@ -120,12 +120,12 @@ func newPacket(kind byte) packet { return packet{0, 0, 0, 0, kind, 0, 0, 0, 0} }
 func (p packet) uint32(v uint32) packet { return binary.BigEndian.AppendUint32(p, v) }
 func (p packet) uint64(v uint64) packet { return binary.BigEndian.AppendUint64(p, v) }
 func (p packet) string(s string) packet { return append(p.uint32(uint32(len(s))), s...) }
-func (p packet) finish(id uint32, n int) { // n: bytes of data that follow
+func (p packet) finish(id uint32, n int) { // n is the number of data bytes that follow
 	binary.BigEndian.PutUint32(p, uint32(len(p)-4+n))
 	binary.BigEndian.PutUint32(p[5:], id)
 }
 
-// fields reads an answer. The first field that is cut off makes it bad for good.
+// fields parses an answer. After the first incomplete field it stays bad.
 type fields struct {
 	b   []byte
 	bad bool
@@ -181,14 +181,14 @@ func (f *fields) attrs() (a Attrs) {
 	return a
 }
 
-// names reads what READDIR answers: per entry the name, a line as ls prints it, and attributes.
+// names parses the answer to READDIR: for each entry the name, a line as printed by ls, and attributes.
 func (f *fields) names() (names []Name) {
 	n := f.uint32()
 	for ; n > 0 && !f.bad; n-- {
 		name, long := f.string(), f.string()
 		a := f.attrs()
 		if !a.hasMode && long != "" {
-			// Permissions are optional; the line says at least what kind of file it is.
+			// The permissions are optional, but the line shows at least the kind of the file.
 			if mode, ok := map[byte]uint32{'d': 0o040000, '-': 0o100000, 'l': 0o120000}[long[0]]; ok {
 				a.mode, a.hasMode = mode, true
 			}

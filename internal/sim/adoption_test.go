@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// adoption delivers the volume of a host that is gone, on another host, attempt after attempt.
+// adoption delivers the volume of a lost host on another host, attempt after attempt.
 type adoption struct {
 	w        *world
 	from, by *host
@@ -30,7 +30,7 @@ type adoption struct {
 	refused atomic.Pointer[error]
 }
 
-// adopt lets the host's volume be adopted by so many others at once.
+// adopt lets n other hosts adopt the host's volume at the same time.
 func (w *world) adopt(h *host, n int64) {
 	h.mu.Lock()
 	h.judge()
@@ -75,7 +75,7 @@ func (a *adoption) operation(h *host) vfs.Hook {
 	}
 }
 
-// kill ends it. The host's own disk is as it was written.
+// kill kills the adoption. The adopter's own disk keeps everything that was written.
 func (a *adoption) kill() {
 	if a.dead.Swap(true) {
 		return
@@ -116,7 +116,7 @@ func (a *adoption) run() {
 	}
 }
 
-// ownLocks is a volume that several hosts have attached: their kernels know nothing of each other's locks.
+// ownLocks is a volume attached to several hosts: their kernels know nothing of each other's locks.
 type ownLocks struct{ vfs.FS }
 
 // Lock implements vfs.FS.

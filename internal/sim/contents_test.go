@@ -17,10 +17,10 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// contents is what a destination holds, read without the help of any product's bookkeeping but its formats.
+// contents is what a destination contains. It is read only with Penstock's formats, without the state of any component.
 type contents struct {
 	count  map[int]int // by record
-	alien  []string    // payloads that no source has sent
+	alien  []string    // payloads that no source sent
 	gaps   []gap       // named as damaged
 	final  map[string]bool
 	chains int
@@ -47,7 +47,7 @@ var (
 	formats = map[string]string{".ndjson": format.NDJSON, ".log": format.Lines, ".seg": format.Native}
 )
 
-// contents reads a destination, but for some keys. What was moved away is still somebody's.
+// contents reads a destination, except some keys. Objects that were moved away still count.
 func (w *world) contents(p *place, but ...string) *contents {
 	c := &contents{count: map[int]int{}, final: map[string]bool{}}
 	bodies := map[string][]byte{}
@@ -75,10 +75,11 @@ func (w *world) contents(p *place, but ...string) *contents {
 	return c
 }
 
-// superseded returns the keys of what was uploaded ahead of a chain that another owner then continued: no chain names it,
-// and its records are there in what the chains name. The auditor says so of nothing else.
-// After damage it is also what the chain covers and does not name: the stage record of an uploaded segment was hit, and the
-// segment was staged again with other settings. If that were the only place of a record, it would be missed without it.
+// superseded returns the keys of objects that were uploaded ahead of a chain that another owner then continued: no chain names
+// them, and their records are in objects that the chains name. These are the only objects that the auditor reports as
+// superseded. After damage it also returns objects that the chain covers and does not name: the stage record of an uploaded
+// segment was damaged, and the segment was staged again with other settings. If such an object were the only place of a record,
+// the record would be missing without it.
 func (w *world) superseded(p *place) (keys []string) {
 	r, err := audit.Run(w.t.Context(), &audit.Options{Places: []audit.Place{{Name: p.name, Destination: p.mem}}})
 	if err != nil {
@@ -138,7 +139,7 @@ func (w *world) object(c *contents, key string, b []byte) error {
 	}
 }
 
-// torn reports whether b is the beginning of a record: a frame without its end, which newline framing may keep.
+// torn reports whether b is the beginning of a record: an incomplete frame, which newline framing may keep.
 func (j *journal) torn(b []byte) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -164,18 +165,18 @@ func (c *contents) manifest(key string, b []byte) {
 	}
 }
 
-// named reports whether a record is in a range that is said to be damaged, by its spool or a related one: the copies of a
-// volume have identities with equal beginnings.
+// named reports whether a record is in a range reported as damaged, by its own spool or a related one: the ids of the copies of
+// a volume have the same beginning.
 func (c *contents) named(r *record) bool {
 	return slices.ContainsFunc(c.gaps, func(g gap) bool {
 		return len(r.spool) > related && strings.HasPrefix(g.spool, r.spool[:related]) && r.seq >= g.First && r.seq <= g.Last
 	})
 }
 
-// related is how many characters of their ids copies of a spool have in common.
+// related is how many characters at the beginning of their ids copies of a spool have in common.
 const related = 10
 
-// namedBy is named by the record's own spool.
+// namedBy is named for the record's own spool.
 func (c *contents) namedBy(r *record) bool {
 	return slices.ContainsFunc(c.gaps, func(g gap) bool { return g.spool == r.spool && r.seq >= g.First && r.seq <= g.Last })
 }

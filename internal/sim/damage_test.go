@@ -8,19 +8,19 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// What Damage does to a file at rest, by B modulo their number. The rest of B says where.
+// The kinds of damage to a file at rest, chosen by B modulo their number. The rest of B chooses the position.
 const (
 	flipBit = iota
 	zeroBlock
 	foreignBlock // bytes of another file of its directory
 	truncate
-	swapFiles // with another one of its directory
-	olderCopy // as it was when the process was started
+	swapFiles // swapped with another file of its directory
+	olderCopy // its state when the process was started
 	deleteFile
 	damageKinds
 )
 
-// files lists the spool's files in order, but for locks, temporary files and those whose contents mean nothing.
+// files lists the spool's files in order, except locks, temporary files and files whose contents have no meaning.
 func files(m *vfs.Mem, dir string) (paths []string) {
 	entries, err := m.ReadDir(dir)
 	if err != nil {
@@ -39,7 +39,7 @@ func files(m *vfs.Mem, dir string) (paths []string) {
 	return paths
 }
 
-// damage does something to a file of the host's volume, and returns what.
+// damage damages a file of the host's volume, and returns a description.
 func (h *host) damage(which, what int64) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,7 +50,7 @@ func (h *host) damage(which, what int64) string {
 	if len(all) == 0 {
 		return ""
 	}
-	// Half of the time it hits a segment or a staged file: the others are small and few.
+	// Half of the time it damages a segment or a staged file; other files are small and few.
 	if which%2 == 0 {
 		var data []string
 		for _, path := range all {
@@ -98,7 +98,7 @@ func (h *host) damage(which, what int64) string {
 		return replace(h.mem, path, before)
 	}
 	if filepath.Base(filepath.Dir(path)) == "damaged" {
-		return "" // that is how an operator gives up what the file held
+		return "" // deleting it is how an operator gives up its records
 	}
 	if h.mem.Remove(path) != nil || h.mem.SyncDir(filepath.Dir(path)) != nil {
 		return ""
@@ -120,7 +120,7 @@ func sibling(m *vfs.Mem, path string, n int64) string {
 	return others[int(n)%len(others)]
 }
 
-// block is the 512 to 8192 bytes of a file that are hit.
+// block returns the damaged range of a file, 512 to 8192 bytes.
 func block(b []byte, n int64) []byte {
 	size := 512 << (n % 5)
 	at := int(n) * 512 % len(b)
@@ -135,7 +135,7 @@ func read(m *vfs.Mem, path string) []byte {
 	return b
 }
 
-// change alters what a file holds; of one that ends with zeroes, as segments that were allocated do, what is before them.
+// change alters the contents of a file; if it ends with zeroes, as allocated segments do, the bytes before them.
 func change(m *vfs.Mem, path string, f func([]byte) []byte) string {
 	b := read(m, path)
 	used := bytes.TrimRight(b, "\x00")
@@ -152,7 +152,7 @@ func change(m *vfs.Mem, path string, f func([]byte) []byte) string {
 	return replace(m, path, next)
 }
 
-// replace writes in place, durably: the file keeps its node, so that a process which has it open sees it.
+// replace writes in place, durably: the file keeps its node, so that a process that has it open sees the change.
 func replace(m *vfs.Mem, path string, b []byte) string {
 	f, err := m.OpenRW(path)
 	if err != nil {

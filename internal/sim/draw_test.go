@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// drawer makes a list of events. Worlds are small: few troubles each, and many worlds, so that what fails can be reduced.
+// drawer makes a list of events. There are many small worlds with few faults each, so that a failing list can be reduced.
 type drawer struct {
 	*rand.Rand
 	events []Event
 	opts   int64
 }
 
-// draw returns the events of a seed.
+// draw returns the events for a seed.
 func draw(seed uint64) []Event {
 	d := &drawer{Rand: rand.New(rand.NewPCG(seed, 1))}
 	troubles := []struct {
@@ -43,7 +43,7 @@ func draw(seed uint64) []Event {
 		sum += t.weight
 	}
 	d.opts = d.options(nil)
-	if d.IntN(4) == 0 { // a trouble that is there before the first start
+	if d.IntN(4) == 0 { // a fault that exists before the first start
 		d.place(0, []Kind{Down, Middlebox, Slow, LoseReply, Silent}[d.IntN(5)])
 	}
 	d.add(0, Start, d.opts, 0)
@@ -63,7 +63,7 @@ func draw(seed uint64) []Event {
 	return d.events
 }
 
-// options draws the number of options that are as wanted.
+// options draws the number of options that satisfy wanted.
 func (d *drawer) options(want func(options) bool) int64 {
 	for {
 		n := d.Int64N(1 << 20)
@@ -76,13 +76,13 @@ func (d *drawer) options(want func(options) bool) int64 {
 	}
 }
 
-// add appends an event some time after the one before: mostly soon, sometimes when everything has come to rest.
+// add appends an event some time after the previous one: mostly soon, sometimes after everything has become idle.
 func (d *drawer) add(host int, kind Kind, a, b int64) {
 	after := time.Duration(d.Int64N(int64([]time.Duration{2 * time.Second, 20 * time.Second, 2 * time.Minute}[d.IntN(3)])))
 	d.events = append(d.events, Event{after.Truncate(time.Millisecond), host, kind, a, b})
 }
 
-// soon is add after a moment.
+// soon is add with a short delay.
 func (d *drawer) soon(host int, kind Kind, a, b int64) {
 	after := time.Duration(d.Int64N(int64(300 * time.Millisecond))).Truncate(time.Millisecond)
 	d.events = append(d.events, Event{after, host, kind, a, b})
@@ -99,7 +99,7 @@ func (d *drawer) traffic(host int) {
 // ms draws a duration between seconds and minutes.
 func (d *drawer) ms() int64 { return 500 + d.Int64N([]int64{5_000, 60_000, 600_000}[d.IntN(3)]) }
 
-// place lets something happen to a destination.
+// place draws an event for a destination.
 func (d *drawer) place(n int, kind Kind) { d.add(n, kind, d.ms(), 0) }
 
 func (d *drawer) outage() {
@@ -147,7 +147,7 @@ func (d *drawer) failingDisk() {
 }
 
 func (d *drawer) refused() {
-	if d.IntN(4) > 0 { // else they are refused to a process that runs, as by a file system that was mounted again
+	if d.IntN(4) > 0 { // otherwise they are refused while the process runs, as after a remount of the file system
 		d.add(0, []Kind{Stop, Kill}[d.IntN(2)], 0, 0)
 	}
 	for range 1 + d.IntN(2) {
@@ -171,7 +171,7 @@ func (d *drawer) attached() {
 	d.add(3, Move, 0, 0)
 }
 
-// fullSpool fills the quota and stops then.
+// fullSpool fills the quota and then stops.
 func (d *drawer) fullSpool() {
 	d.add(0, Stop, 0, 0)
 	small := d.options(func(o options) bool { return o.spool.MaxBytes <= 1<<20 })
@@ -194,14 +194,14 @@ func (d *drawer) killed() {
 	d.add(0, Start, d.opts, 0)
 }
 
-// hits damages files.
+// hits draws damage to files.
 func (d *drawer) hits(most int) {
 	for range 1 + d.IntN(most) {
 		d.soon(0, Damage, d.Int64N(1000), d.Int64N(100_000))
 	}
 }
 
-// damagedAfterKill: what was on its way is on the disk alone, and the disk is not what it was.
+// damagedAfterKill: unsent records are on the disk alone when the process is killed, and the disk is then damaged.
 func (d *drawer) damagedAfterKill() {
 	if d.IntN(3) > 0 {
 		d.place(d.IntN(2), Down)
@@ -212,7 +212,7 @@ func (d *drawer) damagedAfterKill() {
 	d.add(0, Start, d.opts, 0)
 }
 
-// damagedAtRest: files are hit while the process has them.
+// damagedAtRest: files are damaged while the process has them.
 func (d *drawer) damagedAtRest() {
 	d.place(d.IntN(2), Down)
 	d.soon(0, Append, 100+d.Int64N(200), 200+d.Int64N(800))
@@ -224,7 +224,7 @@ func (d *drawer) damagedAtRest() {
 	}
 }
 
-// damagedChain: a small file is hit, or older than what it speaks of.
+// damagedChain: a small file is damaged, or restored to an older state than the files it refers to.
 func (d *drawer) damagedChain() {
 	d.traffic(0)
 	d.add(0, []Kind{Kill, Stop, Cut}[d.IntN(3)], 0, 0)

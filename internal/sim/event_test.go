@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Event is one thing that happens in a world. It is plain data: the same list of events makes the same life.
+// Event is one event in a world. It is plain data: the same list of events gives the same life.
 type Event struct {
-	After time.Duration // simulated time since the event before
-	Host  int           // whom it happens to: a host, or a destination
+	After time.Duration // simulated time since the previous event
+	Host  int           // the host or destination to which it happens
 	Kind  Kind
-	A, B  int64 // what Kind says
+	A, B  int64 // depends on Kind
 }
 
-// Kind says what happens.
+// Kind is the kind of an event.
 type Kind string
 
 // What sources do. A records of B bytes each.
@@ -36,25 +36,25 @@ const (
 	Drain   Kind = "drain"   // the spool is emptied, for as long as the drain's timeout
 	ScaleIn Kind = "scalein" // the Auto Scaling group takes the instance away
 	Kill    Kind = "kill"    // SIGKILL
-	Cut     Kind = "cut"     // power cut; A seeds what of the writes under way is there
+	Cut     Kind = "cut"     // power cut; A seeds which of the pending writes survive
 	KillAt  Kind = "killat"  // SIGKILL before the B-th step of kind A, see steps
 	CutAt   Kind = "cutat"   // a power cut there
 )
 
 // What happens to volumes.
 const (
-	Full     Kind = "full"     // others fill the disk, but for A KiB, for B ms
+	Full     Kind = "full"     // others fill the disk except for A KiB, for B ms
 	Failing  Kind = "failing"  // writes and syncs return EIO for B ms; A 1: syncs only
-	Refuse   Kind = "refuse"   // a system call is refused from now on: A chooses it, and with which error, see refuse
-	Damage   Kind = "damage"   // something happens to a file at rest: A chooses which, B what, see damage_test.go
+	Refuse   Kind = "refuse"   // a system call is refused from now on: A chooses the call and the error, see refuse
+	Damage   Kind = "damage"   // a file at rest is damaged: A chooses the file, B the damage, see damage_test.go
 	Copy     Kind = "copy"     // a crash-consistent copy is made and started on host A
 	Snapshot Kind = "snapshot" // a crash-consistent copy is put aside
 	Restore  Kind = "restore"  // the process is killed, and the volume replaced by the snapshot
 	// FileCopy and FileRestore are Copy and Restore by a program that copies files: the file system is another one.
 	FileCopy    Kind = "filecopy"
 	FileRestore Kind = "filerestore"
-	Move        Kind = "move"      // the process is killed, and the volume attached to host A, which starts on it
-	Container   Kind = "container" // the process is killed, and another container, under a name of its own, starts on the volume
+	Move        Kind = "move"      // the process is killed, and the volume attached to host A, where a process starts
+	Container   Kind = "container" // the process is killed, and another container with a name of its own starts on the volume
 	Adopt       Kind = "adopt"     // the host is gone (killed if it runs), A+1 others adopt its volume
 )
 
@@ -64,15 +64,14 @@ const (
 	Slow      Kind = "slow"      // every call takes some seconds
 	LoseReply Kind = "losereply" // calls take effect, and every second answer is lost
 	Silent    Kind = "silent"    // no call is answered before its driver gives up
-	Middlebox Kind = "middlebox" // something in between answers 200 with a page of HTML to everything
-	MoveAway  Kind = "moveaway"  // somebody moves object number A away, until every fault is over
+	Middlebox Kind = "middlebox" // a middlebox answers every call with 200 and a page of HTML
+	MoveAway  Kind = "moveaway"  // object number A is moved away until every fault is over
 )
 
-// Clock begins another era: all processes end (A 0: killed, 1: stopped), and the clock is set back to where it began, and
-// B seconds on.
+// Clock begins another era: all processes end (A 0: killed, 1: stopped), and the clock is reset to its start plus B seconds.
 const Clock Kind = "clock"
 
-// String is the event as a line that parse reads.
+// String returns the event as a line for parse.
 func (e Event) String() string {
 	return fmt.Sprintf("%v h%d %s %d %d", e.After, e.Host, e.Kind, e.A, e.B)
 }
@@ -86,7 +85,7 @@ func show(events []Event) string {
 	return b.String()
 }
 
-// parse reads what show prints.
+// parse parses the output of show.
 func parse(r io.Reader) (events []Event, err error) {
 	for s := bufio.NewScanner(r); s.Scan(); {
 		line := strings.TrimSpace(s.Text())

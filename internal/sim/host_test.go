@@ -12,12 +12,12 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// host is a machine with a volume. Processes come and go on it; it can lose its volume, or get a copy of another's.
+// host is a machine with a volume. Processes start and end on it. It can lose its volume, or get a copy of another's.
 type host struct {
 	w *world
 	n int
 
-	mu   sync.Mutex // guards mem, work and the faults: a process that dies changes them in the middle of an operation
+	mu   sync.Mutex // guards mem, work and the faults: a process that dies changes them during an operation
 	mem  *vfs.Mem   // the volume; nil if there is none
 	work *vfs.Mem   // the host's own disk, where it adopts the volumes of others
 	disk diskFault
@@ -27,12 +27,12 @@ type host struct {
 	containers int  // how many have had a name of their own
 	jobs       []*adoption
 
-	gone     bool  // its volume is for others to adopt
-	adopters int64 // by so many
+	gone     bool  // its volume may be adopted by other hosts
+	adopters int64 // by how many
 	tenure
 }
 
-// tenure is what is known of a volume. It goes with the volume to another host.
+// tenure is the knowledge about a volume. It moves to another host with the volume.
 type tenure struct {
 	opts   int64 // of the last start
 	third  bool  // destination c is one of the spool's
@@ -40,7 +40,7 @@ type tenure struct {
 
 	snapshot *vfs.Mem
 	in       map[int]bool // the records that the snapshot has
-	older    *vfs.Mem     // what the volume was when the last process started
+	older    *vfs.Mem     // the state of the volume when the last process started
 
 	// orderly: the last process has written its report and closed its spool.
 	orderly bool
@@ -49,7 +49,7 @@ type tenure struct {
 	witnesses
 }
 
-// diskFault is what is wrong with a volume for a while.
+// diskFault is a temporary fault of a volume.
 type diskFault struct {
 	failing  time.Time // until then writes fail,
 	syncOnly bool      // or only syncs
@@ -69,7 +69,7 @@ func (f *diskFault) err(op vfs.Op) error {
 	return nil
 }
 
-// fill leaves so many bytes free for a while.
+// fill leaves free bytes of space for a while.
 func (h *host) fill(free int64, ms int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -100,7 +100,7 @@ func (h *host) fail(syncOnly bool, ms int64) {
 	h.disk.failing, h.disk.syncOnly = time.Now().Add(time.Duration(ms)*time.Millisecond), syncOnly
 }
 
-// arm sets a trap for the process, or for the next one.
+// arm sets a trap for the current process or for the next one.
 func (h *host) arm(t trap) {
 	t.left = max(1, t.left)
 	if p := h.proc; p != nil {
@@ -112,14 +112,14 @@ func (h *host) arm(t trap) {
 	h.trap = t
 }
 
-// refusable are the system calls that a container, an old kernel or another file system may refuse, by the operations that
-// make them. What package vfs does itself about a refusal (a substitute, or an error that names the call) is its own tests'
-// affair: here the rest of the program meets one.
+// refusable are the system calls that a container, an old kernel or another file system may refuse, by the operations that make
+// them. The tests of package vfs check its own reaction to a refusal (a substitute, or an error that names the call); this
+// simulation checks the rest of the program.
 var refusable = []vfs.Kind{
 	vfs.OpAllocate, statfs, vfs.OpSyncDir, vfs.OpSync, vfs.OpTruncate, vfs.OpRename, vfs.OpLock, vfs.OpRemove, vfs.OpCreate, vfs.OpMkdirAll,
 }
 
-// statfs is refused by not telling anything: see vfs.FS.Space.
+// A refused statfs returns zeros: see vfs.FS.Space.
 const statfs = vfs.Kind(255)
 
 // refusals are the errors of refused calls.
@@ -142,7 +142,7 @@ func (h *host) blind() bool {
 	return h.disk.refused[statfs] != nil
 }
 
-// gauged is a volume that may refuse to tell its size.
+// gauged is a volume that may refuse to report its size.
 type gauged struct {
 	*vfs.Mem
 	h *host
@@ -164,21 +164,21 @@ func (h *host) heal() {
 	h.disk = diskFault{}
 }
 
-// fault is what an operation on the volume meets.
+// fault returns the error of an operation on the volume.
 func (h *host) fault(op vfs.Op) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.disk.err(op)
 }
 
-// volume returns a crash-consistent copy, as a snapshot of a disk that is in use is one.
+// volume returns a crash-consistent copy, like a snapshot of a disk in use.
 func (h *host) volume(seed int64) *vfs.Mem {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.mem.CrashClone(vfs.Crash{Data: vfs.DataMixed, Names: vfs.NamesJournal, Seed: uint64(seed)})
 }
 
-// steps are where KillAt and CutAt end a process: operations on its disk by what they concern, and calls of destinations.
+// steps are the points where KillAt and CutAt end a process: disk operations by the kind of file, and calls of destinations.
 var steps = []string{
 	"write seg", "sync seg", "create seg", "rename seg", "remove seg", "create stage", "rename stage", "remove stage",
 	"rename next", "rename chain", "rename index.db", "rename spool.json", "rename drain.json", "rename report.json",
@@ -186,7 +186,7 @@ var steps = []string{
 	"before put", "after put", "before put manifest", "after put manifest", "before stat",
 }
 
-// stepOf names an operation on the disk as steps does.
+// stepOf returns the step of a disk operation.
 func stepOf(op vfs.Op) string {
 	what, base := filepath.Base(op.Path), filepath.Base(op.Path)
 	switch dir := filepath.Base(filepath.Dir(op.Path)); {
@@ -208,7 +208,7 @@ func stepOf(op vfs.Op) string {
 	return op.Kind.String() + " " + what
 }
 
-// name is the instance's.
+// name returns the name of the instance.
 func (h *host) name() string {
 	if h.containers > 0 {
 		return fmt.Sprintf("host%d-container%d", h.n, h.containers)

@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// opened compares what a process finds with what the one before has said. It has just opened its spool.
+// opened compares the state that a process finds, having just opened its spool, with the reports of the previous process.
 func (w *world) opened(p *process) {
 	l, h := p.sp.Ledger(), p.h
 	ends := l.UnaccountedSince(&h.ledger)
@@ -22,7 +22,7 @@ func (w *world) opened(p *process) {
 	if err := l.Balance(); err != nil {
 		w.fail("ledger: "+general(err.Error()), "host %d: at the start: %v", h.n, err)
 	}
-	var gone segment.Tally // with the memory of the last process, or with a power cut
+	var gone segment.Tally // in the memory of the last process, or by a power cut
 	st := p.sp.Stats()
 	w.journal.each(func(r *record) {
 		if r.unfound || r.volume != h.n || r.spool != st.SpoolID || r.life == p.n || r.seq <= st.Appended {
@@ -37,9 +37,9 @@ func (w *world) opened(p *process) {
 	}
 }
 
-// checkBound: what a sudden end has taken is never more than the next start says.
+// checkBound: a kill or power cut loses no more records than the next start reports as the bound.
 func (w *world) checkBound(p *process, gone segment.Tally, ends []segment.Unaccounted) {
-	const leastRecord = 12 // bytes that a record takes in the log at least
+	const leastRecord = 12 // the least bytes that a record uses in the log
 	var most segment.Tally
 	for _, u := range ends {
 		most.Add(segment.Tally{Records: u.Known.Records + u.AtMostBytes/leastRecord, Bytes: u.Known.Bytes + u.AtMostBytes})
@@ -49,7 +49,7 @@ func (w *world) checkBound(p *process, gone segment.Tally, ends []segment.Unacco
 	}
 }
 
-// checkReady: a class that does not get rid of anything because another owns its chain is not ready.
+// checkReady: a class that cannot deliver because another owner has its chain is not ready.
 func (w *world) checkReady(p *process) {
 	_, sh, d := p.running()
 	if sh == nil || p.dead.Load() {
@@ -63,7 +63,7 @@ func (w *world) checkReady(p *process) {
 	}
 }
 
-// collect judges a process that has ended.
+// collect checks a process that has ended.
 func (w *world) collect(p *process) {
 	select {
 	case <-p.done:
@@ -96,7 +96,7 @@ func (w *world) collect(p *process) {
 	}
 }
 
-// checkReport compares what a process has said at its end with what is true.
+// checkReport compares the final report of a process with the facts.
 func (w *world) checkReport(p *process, r *drain.Report) {
 	c := r.Classes["c"]
 	if r.Outcome == drain.Delivered || r.Outcome == drain.Stopped {
@@ -128,7 +128,7 @@ func (w *world) checkReport(p *process, r *drain.Report) {
 	}
 }
 
-// checkNeed: damage that costs no record keeps no drain from being complete.
+// checkNeed: damage that loses no record does not keep a drain from being complete.
 func (w *world) checkNeed(p *process, stuck bool) {
 	r := p.report
 	if r == nil || !w.damaged || stuck || p.dead.Load() || r.Outcome == drain.Delivered {
@@ -139,23 +139,23 @@ func (w *world) checkNeed(p *process, stuck bool) {
 	}
 }
 
-// complete: a process that says so has everything at every destination.
+// complete: if a process reports complete, everything is at every destination.
 func (w *world) complete(p *process, name string, c *contents) {
 	w.journal.each(func(r *record) {
 		if r.volume != p.h.n || r.state != kept || r.excused != "" || r.optional[name] || c.count[r.id] > 0 || c.named(r) {
 			return
 		}
 		if w.damaged && (r.silent() || !p.sure(r)) {
-			return // the second is said at the end, if it stays away
+			return // the second is reported at the end, if the destination stays unreachable
 		}
 		w.fail("report: complete without a record"+w.after(), "host %d: record %d (%d of %s) is not at %s", p.h.n, r.id, r.seq, r.spool, name)
 	})
 }
 
-// sure reports whether the process's spool has ever had the record.
+// sure reports whether the process's spool certainly had the record at some time.
 func (p *process) sure(r *record) bool { return r.spool == p.sp.Stats().SpoolID }
 
-// after says what makes a failure another one.
+// after returns the circumstances that make a failure a different one.
 func (w *world) after() string {
 	switch {
 	case w.damaged:
@@ -168,8 +168,8 @@ func (w *world) after() string {
 	return ""
 }
 
-// checkContents: every record that was kept is at every destination once, or named as damaged, and nothing else is there.
-// Where damage has hit every witness of a record, it may be gone without a word: see witnesses.
+// checkContents: every kept record is at every destination once, or reported as damaged, and nothing else is there. If damage
+// has hit every witness of a record, it may be missing without a report: see witnesses.
 func (w *world) checkContents() {
 	for _, name := range []string{"a", "b", "c"} {
 		c := w.contents(w.places[name])
@@ -182,7 +182,7 @@ func (w *world) checkContents() {
 		if len(c.gaps) > 0 && !w.damaged {
 			w.fail("damage is named where there was none", "%s: %v", name, c.gaps)
 		}
-		// A segment that was uploaded, and damaged before its chain named it, is whole in an object that no chain names.
+		// A segment that was uploaded, and damaged before its chain named it, is complete in an object that no chain names.
 		named := c
 		if len(c.gaps) > 0 {
 			named = w.contents(w.places[name], w.superseded(w.places[name])...)
@@ -207,7 +207,7 @@ func (w *world) checkContents() {
 	}
 }
 
-// checkAudit: the auditor, who sees only the destinations that everybody delivers to, says what is true.
+// checkAudit: the auditor sees only the destinations to which every process delivers, and its findings are true.
 func (w *world) checkAudit(stuck bool) {
 	a, b := w.contents(w.places["a"]), w.contents(w.places["b"])
 	if a.chains+b.chains == 0 {
@@ -232,13 +232,13 @@ func (w *world) checkAudit(stuck bool) {
 		case r.Verdict == audit.Damaged && !w.damaged:
 			w.fail("audit: damaged without damage"+w.after()+": "+codes(r), "%s", &text)
 		case r.Verdict == audit.Owed && !stuck && !w.damaged && !w.restored:
-			// Nobody can know what else was on a volume that an older one has replaced: its chain stays open.
+			// Nobody can know what else was on a volume that was replaced by an older one: its chain stays open.
 			w.fail("audit: owed though all is delivered"+w.after()+": "+codes(r), "%s", &text)
 		}
 	}
 }
 
-// codes names the kinds of findings.
+// codes returns the kinds of findings.
 func codes(r *audit.Result) (s string) {
 	var all []string
 	for _, f := range r.Findings {

@@ -9,16 +9,16 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// state is how far a record has come, as its source and the samples know.
+// state is the progress of a record, as far as its source and the samples know.
 type state uint8
 
 const (
-	sent  state = iota // on its way: nobody has promised anything
+	sent  state = iota // in flight: nothing has been promised
 	taken              // Offer has returned, or an Append that could not wait: received, not yet kept
 	kept               // Append has returned nil, or an Offer has been written
 )
 
-// record is what the world knows of one.
+// record is the world's knowledge about one record.
 type record struct {
 	id      int
 	size    int
@@ -28,18 +28,18 @@ type record struct {
 	life    int // the process
 	spool   string
 	seq     uint64
-	// unfound: a later process has not found it in its spool, and gives its number again. What that one says of the number
-	// is not about this record.
+	// unfound: a later process has not found the record in its spool, and reuses its number. Reports of that process about the
+	// number do not refer to this record.
 	unfound bool
 	// hit, blind: see witnesses.
 	hit, blind bool
-	// excused says why it may be missing, "" if it must not.
+	// excused is the reason why the record may be missing, "" if it must not be.
 	excused string
-	// optional destinations were not among the spool's when it was kept, or were given up since.
+	// optional destinations were not among the spool's when the record was kept, or have been given up since.
 	optional map[string]bool
 }
 
-// replacedVolume excuses what a volume has that an older one has taken the place of.
+// replacedVolume excuses records on a volume that was replaced by an older one.
 const replacedVolume = "the volume was replaced by an older one"
 
 // journal remembers every record that was ever sent.
@@ -48,7 +48,7 @@ type journal struct {
 	records []*record
 }
 
-// next makes the payload of a record that was not sent before. It tells its number, and can be made again from it.
+// next makes the payload of a new record. It contains the record's number, and can be made again from it.
 func (j *journal) next(size int) []byte {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -57,7 +57,7 @@ func (j *journal) next(size int) []byte {
 	return payload(r.id, r.size)
 }
 
-// record makes a record that was not sent before.
+// record makes a new record.
 func (j *journal) record(size int) segment.Record {
 	data := j.next(size)
 	return segment.Record{Data: data, Attrs: attrsOf(data)}
@@ -71,7 +71,7 @@ func payload(id, size int) []byte {
 	return b
 }
 
-// number returns which record a payload is; false if no source has sent it, or if it was altered.
+// number returns the number of the record with a payload; false if no source sent it, or if it was altered.
 func (j *journal) number(b []byte) (int, bool) {
 	if len(b) < 11 || b[0] != 'r' {
 		return 0, false
@@ -85,21 +85,21 @@ func (j *journal) number(b []byte) (int, bool) {
 	return id, true
 }
 
-// len is how many records were sent.
+// len returns how many records were sent.
 func (j *journal) len() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return len(j.records)
 }
 
-// note changes what is known of a record.
+// note changes the knowledge about a record.
 func (j *journal) note(id int, change func(*record)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	change(j.records[id])
 }
 
-// each changes what is known of all.
+// each changes the knowledge about all records.
 func (j *journal) each(change func(*record)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// options are what a process is started with.
+// options are the options of a process.
 type options struct {
 	spool spool.Options
 	ship  ship.Options
@@ -18,7 +18,7 @@ type options struct {
 	fleet bool // the process runs on an instance of an Auto Scaling group
 }
 
-// optionsOf returns the options of a number: 0 has the plainest, others draw some that differ from them.
+// optionsOf returns the options for a number: 0 has the defaults, other numbers draw some deviations.
 func optionsOf(n int64) options {
 	o := options{
 		spool: spool.Options{
@@ -51,8 +51,8 @@ func optionsOf(n int64) options {
 	return o
 }
 
-// backoff returns ship.Backoff without its jitter, so that the same life takes the same time, and with a few nanoseconds
-// that no other one of the process has: in a bubble, timers that end at the same time do so in a random order.
+// backoff returns ship.Backoff without jitter, so that the same life takes the same time, plus a few nanoseconds that are
+// unique in the process: in a bubble, timers that end at the same time do so in random order.
 func backoff() func(int, float64) time.Duration {
 	var n atomic.Int64
 	return func(attempt int, _ float64) time.Duration {

@@ -21,7 +21,7 @@ var (
 	errDead = errors.New("sim: the process is dead")
 )
 
-// page is what a middlebox answers to everything.
+// page is the answer of a middlebox to every call.
 const page = "<!DOCTYPE html><html><title>Maintenance</title><body>We will be back soon.</body></html>\n"
 
 // place is a destination. It outlives every process.
@@ -46,7 +46,7 @@ func (p *place) begin(fault Kind, ms int64) {
 	p.fault, p.until = fault, time.Now().Add(time.Duration(ms)*time.Millisecond)
 }
 
-// heal ends every fault. What was moved away comes back.
+// heal ends every fault. Objects that were moved away return.
 func (p *place) heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,7 +77,7 @@ func (p *place) moveAway(n int64) {
 	p.mem.Remove(key)
 }
 
-// now returns the fault that a call meets, and a number for it that depends on its key and how often that was used.
+// now returns the current fault for a call, and a number that depends on the call's key and on how often the key was used.
 func (p *place) now(op, key string) (Kind, uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,9 +91,9 @@ func (p *place) now(op, key string) (Kind, uint64) {
 	return p.fault, h.Sum64()
 }
 
-// mortal is who makes calls: from its death on they have no effect.
+// mortal is a caller of destinations: after its death its calls have no effect.
 type mortal interface {
-	// step is asked before and after the effect of each call; its error means that the caller is dead.
+	// step is called before and after the effect of each call; its error means that the caller is dead.
 	step(what string) error
 }
 
@@ -110,7 +110,7 @@ var (
 	_ ship.Locator     = door{}
 )
 
-// call runs one call under the fault of the time. box is what a middlebox makes of it.
+// call performs one call with the current fault. box turns the result into that of a middlebox.
 func call[T any](ctx context.Context, d door, op, key string, effect, box func() (T, error)) (v T, err error) {
 	var zero T
 	kind := op
@@ -160,8 +160,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Put implements ship.Destination. A driver that is told that the key exists, and sees a page of another size there, says
-// conflict.
+// Put implements ship.Destination. If a driver is told that the key exists, but gets a page of a different size there, it
+// returns a conflict.
 func (d door) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	return call(ctx, d, "put", o.Key, func() (ship.Receipt, error) { return d.mem.Put(ctx, o, body) }, func() (ship.Receipt, error) {
 		return ship.Receipt{}, fmt.Errorf("sim: put %s: %d bytes are there: %w", o.Key, len(page), ship.ErrConflict)

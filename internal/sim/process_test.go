@@ -20,12 +20,12 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// process is one life of the service on a host. From its death on, nothing that it still does has any effect.
+// process is one life of the service on a host. After its death nothing that it still does has any effect.
 type process struct {
 	w   *world
 	h   *host
 	n   int
-	dir string // where it sees its host's volume
+	dir string // its path of the host's volume
 	mem *vfs.Mem
 	o   options
 
@@ -40,7 +40,7 @@ type process struct {
 
 	mu      sync.Mutex
 	trap    trap
-	stopped bool // its end was asked for
+	stopped bool // something has asked it to end
 	sp      *spool.Spool
 	sh      *ship.Shipper
 	d       *drain.Drainer
@@ -51,11 +51,11 @@ type process struct {
 	report  *drain.Report
 	err     error
 
-	closed    error // of its spool: without a good end the next process must expect a sudden one
+	closed    error // of its spool: without one the next process must expect a crash
 	collected bool  // by world.collect
 }
 
-// trap ends a process in the middle of a step.
+// trap ends a process during a step.
 type trap struct {
 	step  string
 	left  int64
@@ -99,7 +99,7 @@ func (w *world) start(h *host, opts int64) {
 	go p.run(nil)
 }
 
-// destinations says where the process delivers to. One that is no longer wanted must be given up by name.
+// destinations returns the destinations of the process. A removed one must be given up by name.
 func (p *process) destinations() {
 	h := p.h
 	if h.forgot {
@@ -152,7 +152,7 @@ func (p *process) step(what string) error {
 	return nil
 }
 
-// die ends the process as SIGKILL or a power cut do. What it leaves is the host's volume from now on.
+// die ends the process like SIGKILL or a power cut. From then on the host's volume is what the process has left behind.
 func (p *process) die(power bool, seed uint64) {
 	if p.dead.Swap(true) {
 		return
@@ -179,7 +179,7 @@ func (p *process) die(power bool, seed uint64) {
 	go p.reap()
 }
 
-// reap ends what a dead process has left running, which has no effect any more.
+// reap ends the goroutines of a dead process, which have no effect any more.
 func (p *process) reap() {
 	for {
 		select {
@@ -221,8 +221,8 @@ func (p *process) run(l *asg.Lifecycle) {
 	p.closed = p.sp.Close() // again, if it hung
 }
 
-// serve waits for the end of the process and brings it about. A drain that the operator asks for is called by itself:
-// two of the Drainer's methods at a time wait for each other in a way that stops simulated time.
+// serve ends the process when asked to, and waits for its end. It does not call a drain that the operator asks for
+// concurrently: two methods of the Drainer at the same time would wait for each other in a way that stops simulated time.
 func (p *process) serve(trigger string, resume bool) (*drain.Report, error) {
 	if resume {
 		return p.d.Drain(p.life, "resumed: "+trigger)
@@ -239,7 +239,7 @@ func (p *process) serve(trigger string, resume bool) (*drain.Report, error) {
 	return p.d.RunWith(p.life, p.signals)
 }
 
-// open opens everything, or nothing.
+// open opens everything or nothing.
 func (p *process) open(l *asg.Lifecycle, listen bool) (err error) {
 	sp, err := spool.Open(p.dir+"/spool", &p.o.spool)
 	if err != nil {
@@ -290,14 +290,14 @@ func (p *process) open(l *asg.Lifecycle, listen bool) (err error) {
 
 func (p *process) addr() string { return fmt.Sprintf("mem:%d-%d", p.w.id, p.n) }
 
-// open reports what the process has open; nil before, and with a spool that cannot be opened.
+// open returns the open parts of the process; nil before, and if its spool cannot be opened.
 func (p *process) running() (*spool.Spool, *ship.Shipper, *drain.Drainer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.sp, p.sh, p.d
 }
 
-// ending makes the process end by itself. False: it has been told before.
+// ending makes the process end by itself. It returns false if the process was already told to.
 func (p *process) ending() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -317,7 +317,7 @@ func (p *process) stop() {
 	}
 }
 
-// drain empties the spool, as the operator of a process or of a group wants it.
+// drain empties the spool, as if the operator of a process or of a group had asked for it.
 func (p *process) drain() {
 	if p.ending() {
 		if p.fleet != nil {
@@ -342,16 +342,16 @@ func (p *process) signal() {
 	}
 }
 
-// took notes what became of a batch that was given to the spool.
+// took records the result of a batch that was passed to the spool.
 func (p *process) took(batch []segment.Record, last uint64, sure bool) {
 	if last == 0 || p.dead.Load() {
-		return // what a process says after its death nobody hears
+		return // reports of a dead process have no effect
 	}
 	id := p.sp.Stats().SpoolID
 	for i := range batch {
 		n, ok := p.w.journal.number(batch[i].Data)
 		if !ok {
-			continue // a part of one: its connection was reset
+			continue // part of a record: its connection was reset
 		}
 		p.w.journal.note(n, func(r *record) {
 			r.volume, r.life, r.spool, r.seq = p.h.n, p.n, id, last+1+uint64(i)-uint64(len(batch))
@@ -364,7 +364,7 @@ func (p *process) took(batch []segment.Record, last uint64, sure bool) {
 	}
 }
 
-// sample notes what the spool has written and made durable since.
+// sample records what the spool has written and made durable since the last sample.
 func (p *process) sample() {
 	sp, _, _ := p.running()
 	if sp == nil || p.dead.Load() {

@@ -14,12 +14,12 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// bound is how long delivery may take once every fault is over: back-off, probes, an adopter's patience and the next
-// attempt at an adoption fit in it several times.
+// bound is how long delivery may take once every fault is over. It is several times the sum of back-off, probes, an adopter's
+// patience and the time to the next attempt at an adoption.
 const bound = 3 * time.Hour
 
-// settle ends all faults, gives every volume to somebody, and wants everything delivered, every source served, and every
-// spool drained.
+// settle ends all faults, assigns every volume to a host, and requires that everything is delivered, every source is served,
+// and every spool is drained.
 func (w *world) settle() {
 	for _, p := range w.places {
 		p.heal()
@@ -46,7 +46,7 @@ func (w *world) settle() {
 	w.checkAudit(len(stuck) > 0)
 }
 
-// await looks again and again, at first often, and returns what is still in the way when the bound is over.
+// await checks again and again, at first often, and returns what still prevents the end when bound has passed.
 func (w *world) await(waiting func() []string) (left []string) {
 	wait := time.Second
 	for began := time.Now(); time.Since(began) < bound; wait = min(wait*3/2, 2*time.Minute) {
@@ -60,7 +60,7 @@ func (w *world) await(waiting func() []string) (left []string) {
 	return left
 }
 
-// staff sees to it that somebody works on every volume.
+// staff makes sure that a process or an adopter works on every volume.
 func (w *world) staff() {
 	for _, h := range w.hosts {
 		switch {
@@ -73,7 +73,7 @@ func (w *world) staff() {
 	}
 }
 
-// delivered says what is not delivered yet.
+// delivered returns what is not delivered yet.
 func (w *world) delivered() (left []string) {
 	for _, h := range w.hosts {
 		switch {
@@ -89,11 +89,11 @@ func (w *world) delivered() (left []string) {
 	return left
 }
 
-// adopted reports whether an adoption has come to its end with everything delivered.
+// adopted reports whether an adoption has ended with everything delivered.
 func (h *host) adopted() bool {
 	return slices.ContainsFunc(h.jobs, func(a *adoption) bool {
 		if r := a.last.Load(); r != nil && (r.Outcome == drain.Delivered || h.w.damaged && nothingPending(r)) {
-			return true // with damage it goes on, until the operator says what is to become of it
+			return true // with damage it continues until the operator gives the records up
 		}
 		select {
 		case <-a.done:
@@ -115,7 +115,7 @@ func nothingPending(r *drain.Report) bool {
 	return len(r.Classes) > 0
 }
 
-// blank reports whether there never was a spool on the volume, or only the beginning of one.
+// blank reports whether the volume never had a spool, or only the beginning of one.
 func (h *host) blank() bool {
 	return len(files(h.mem, "/spool")) == 0
 }
@@ -139,12 +139,12 @@ func (h *host) adoptionErr() string {
 	return strings.Join(slices.Compact(all), "; ")
 }
 
-// owed says what a process still has to deliver, and why it has not.
+// owed returns which records of a process are still pending, and why.
 func (p *process) owed() (left []string) {
 	p.mu.Lock()
 	refused, ending := p.refused, p.stopped
 	p.mu.Unlock()
-	if ending { // with what it knows of the time of the faults; another one follows
+	if ending { // with its knowledge from the time of the faults; another drain follows
 		return []string{fmt.Sprintf("host %d: a process does not end", p.h.n)}
 	}
 	sp, sh, _ := p.running()
@@ -164,7 +164,7 @@ func (p *process) owed() (left []string) {
 	return left
 }
 
-// probe sends one more record to everybody, who must keep it.
+// probe sends one more record to every process, which must keep it.
 func (w *world) probe() {
 	for _, h := range w.hosts {
 		p := h.proc
@@ -186,7 +186,7 @@ func (w *world) probe() {
 	}
 }
 
-// drainAll ends every process with a drain, which must be complete unless something is known to be wrong.
+// drainAll ends every process with a drain, which must be complete unless a reason is known.
 func (w *world) drainAll(stuck bool) {
 	for _, h := range w.hosts {
 		if p := h.proc; p != nil {
@@ -219,7 +219,7 @@ var (
 	numbers = regexp.MustCompile(`[0-9]+[0-9a-f]*`)
 )
 
-// general is what two of the same mistake have in common.
+// general returns what two failures with the same cause have in common.
 func general(why string) string {
 	why, _, _ = strings.Cut(why, "\n")
 	why = numbers.ReplaceAllString(ids.ReplaceAllString(why, "S"), "N")

@@ -2,8 +2,8 @@ package sim
 
 import "slices"
 
-// shrink returns a shortest list that still fails in the same way: events are left out in ever smaller pieces (delta
-// debugging), and then what they say is made simpler. fails runs a list.
+// shrink returns a shortest list that still fails in the same way. It removes events in ever smaller pieces (delta debugging),
+// and then simplifies the remaining events. fails runs a list.
 func shrink(events []Event, fails func([]Event) bool) []Event {
 	for piece := len(events) / 2; piece > 0; {
 		left := false

@@ -25,8 +25,8 @@ var (
 	collect    = flag.Bool("sim.collect", false, "go on after failures, and reduce the first of each kind")
 )
 
-// TestMain leaves one processor and collects no garbage in the middle of a life (see run): the order in which goroutines
-// run is then nearly always the same, and with it a life.
+// TestMain uses one processor and collects no garbage in the middle of a life (see run): goroutines then nearly always run in
+// the same order, so that a life is reproducible.
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(-1)
@@ -55,10 +55,10 @@ func TestSim(t *testing.T) {
 	}
 }
 
-// failed are seeds above those that every run tries, each of which has shown a fault that is mended.
+// failed are seeds, in addition to those that every run tries, each of which has found a bug that is now fixed.
 var failed = []uint64{3090, 3208, 3270, 3867, 3949, 4692, 4973, 6636, 7479, 8333, 9599, 13643, 13803, 16947, 18543, 19562}
 
-// sweep runs many seeds, as many at a time as there are processors.
+// sweep runs many seeds, one per processor at a time.
 func sweep(t *testing.T) {
 	var mu sync.Mutex
 	found := map[string][]uint64{} // seeds by kind of failure
@@ -106,7 +106,7 @@ func sweep(t *testing.T) {
 	t.Logf("%d of %d seeds fail in %d ways: %v", len(failing), *seeds, len(found), slices.Sorted(maps.Keys(failing)))
 }
 
-// report runs one list and says everything about it.
+// report runs one list and prints everything about it.
 func report(t *testing.T, name string, events []Event) {
 	var logs *syncBuffer
 	if testing.Verbose() {

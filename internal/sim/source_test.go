@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// sink is what the listener of a process writes to. It notes what the spool has promised.
+// sink is the sink of a process's listener. It records what the spool has promised.
 type sink struct {
 	*spool.Intake
 	p *process
@@ -32,7 +32,7 @@ func (s *sink) Offer(ctx context.Context, batch []segment.Record) (uint64, error
 	return last, err
 }
 
-// transform is what stands between a listener and its spool: it drops noise, splits pairs, and gives each record attributes.
+// transform is between a listener and its spool: it drops noise, splits pairs, and gives each record attributes.
 func transform(r segment.Record, out []segment.Record) []segment.Record {
 	if len(r.Data) > 0 && r.Data[0] == noise {
 		return out
@@ -48,10 +48,10 @@ func transform(r segment.Record, out []segment.Record) []segment.Record {
 	return out
 }
 
-// The bytes that begin a frame which is no record, and one which is two; between these the second one stands again.
+// The prefixes of a frame that is no record, and of one that is two; the second prefix also separates these two.
 const noise, pair = '#', '|'
 
-// attrsOf returns the attributes of a record, which follow from its number: none, or one of a few sets.
+// attrsOf returns the attributes of a record, which depend on its number: none, or one of a few sets.
 func attrsOf(data []byte) *segment.Attrs {
 	if len(data) < 10 || data[9]%4 == 0 {
 		return nil
@@ -69,8 +69,7 @@ var someAttrs = func() (sets [4]*segment.Attrs) {
 	return sets
 }()
 
-// entry is for the sources that call Append and Offer themselves. It is a drain.Input, so that they end before the
-// spool is shut.
+// entry is for sources that call Append and Offer themselves. It is a drain.Input, so that they end before the spool is closed.
 type entry struct {
 	mu   sync.Mutex
 	ctx  context.Context
@@ -84,7 +83,7 @@ func (d *entry) open() {
 	d.ctx, d.end = context.WithCancel(context.Background())
 }
 
-// enter returns the context of a source; nil if the doors are closed. leave must be called.
+// enter returns the context of a source; nil after Shutdown. leave must be called.
 func (d *entry) enter() (ctx context.Context, leave func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,7 +94,7 @@ func (d *entry) enter() (ctx context.Context, leave func()) {
 	return d.ctx, d.busy.Done
 }
 
-// Shutdown implements drain.Input. What waits for room is not taken: its sender keeps it.
+// Shutdown implements drain.Input. Records that wait for room are not accepted: their sender keeps them.
 func (d *entry) Shutdown(context.Context) error {
 	d.mu.Lock()
 	end := d.end
@@ -107,7 +106,7 @@ func (d *entry) Shutdown(context.Context) error {
 	return nil
 }
 
-// send lets a source send to a process.
+// send makes a source send to a process.
 func (w *world) send(p *process, e Event) {
 	sp, _, _ := p.running()
 	if sp == nil {
@@ -146,12 +145,12 @@ func (w *world) direct(p *process, sp *spool.Spool, wait bool, n, size int) {
 		last, err := put(ctx, batch)
 		p.took(batch, last, wait && err == nil)
 		if err != nil {
-			return // what was not taken its source keeps
+			return // the source keeps records that were not accepted
 		}
 	}
 }
 
-// stream sends frames over a connection of its own. It sees when the listener closes, as good senders do.
+// stream sends frames over its own connection. It notices when the listener closes, as a good sender does.
 func (w *world) stream(p *process, kind Kind, n, size int) {
 	c, err := memnet.Dial(p.addr())
 	if err != nil {

@@ -8,30 +8,30 @@ import (
 	"strconv"
 )
 
-// witnesses knows which of those that could tell of a record on the volume were hit by damage. Where all of them were, the
-// record may be gone without a word: these combinations are in design.md, and record.silent allows no others.
+// witnesses knows which witnesses of each record on the volume were damaged. If all of them were, the record may be missing
+// without a report: design.md lists these combinations, and record.silent allows no others.
 type witnesses struct {
-	hits []string // files that were hit in this life, and since
-	note bool     // among them is the note of the newest segment
-	cut  bool     // the last process ended with a power cut, which may have taken that note's last state
-	last []int    // records that are in the newest segment, which was hit
+	hits []string // files that were damaged, in this life or since
+	note bool     // including the note of the newest segment
+	cut  bool     // the last process ended with a power cut, which may have lost the last state of that note
+	last []int    // records in the newest segment, which was damaged
 }
 
 // begunFile is the note of the newest segment.
 const begunFile = "/spool/begun"
 
-// silent reports whether every witness of a record was hit.
+// silent reports whether every witness of a record was damaged.
 func (r *record) silent() bool { return r.hit && (!r.durable || r.blind) }
 
-// aim notes that a file is about to be hit. h.mu is held.
+// aim records that a file is about to be damaged. h.mu is held.
 func (h *host) aim(path string) {
 	h.hits = append(h.hits, path)
 	h.note = h.note || path == begunFile
 	h.look()
 }
 
-// look finds the records that are in files which were hit: all that such a file holds, or was given while the process that
-// has it did not know. h.mu is held.
+// look finds the records in damaged files: those that such a file contains, or received while the process that has it open did
+// not notice the damage. h.mu is held.
 func (h *host) look() {
 	if len(h.hits) == 0 {
 		return
@@ -48,9 +48,8 @@ func (h *host) look() {
 	}
 }
 
-// judge finds out, before a process starts, of which records that were hit no witness is left: those of the newest segment,
-// if its note was hit too, or does not speak of them since a power cut came sooner than the note was made durable.
-// h.mu is held.
+// judge finds out, before a process starts, which damaged records have no witness left: those of the newest segment, if its
+// note was damaged too, or does not include them because a power cut came before the note was durable. h.mu is held.
 func (h *host) judge() {
 	h.look()
 	next := h.noted()
@@ -60,7 +59,7 @@ func (h *host) judge() {
 	h.witnesses = witnesses{}
 }
 
-// newest returns the newest segment file that has records. A spare has none of its own, and no header.
+// newest returns the newest segment file that has records. A spare file has neither records nor a header.
 func (h *host) newest() string {
 	const header = 4096
 	for _, path := range slices.Backward(files(h.mem, "/spool/seg")) {
@@ -72,8 +71,7 @@ func (h *host) newest() string {
 	return ""
 }
 
-// noted returns the number that follows the last record which the note of the newest segment speaks of; 0 if it cannot be
-// read.
+// noted returns the number after the last record that the note of the newest segment includes; 0 if it cannot be read.
 func (h *host) noted() (next uint64) {
 	const page = 4096
 	turn := uint64(0)
@@ -91,7 +89,7 @@ var payloads = regexp.MustCompile(`r[0-9]{9} `)
 // idsIn returns the records whose payloads begin in b.
 func (h *host) idsIn(b []byte) (ids []int) {
 	for _, p := range payloads.FindAll(b, -1) {
-		if id, err := strconv.Atoi(string(p[1:10])); err == nil && id < h.w.journal.len() { // else the number was hit
+		if id, err := strconv.Atoi(string(p[1:10])); err == nil && id < h.w.journal.len() { // otherwise the number itself was damaged
 			ids = append(ids, id)
 		}
 	}

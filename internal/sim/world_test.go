@@ -19,34 +19,34 @@ import (
 // world is everything in a simulation.
 type world struct {
 	t       *testing.T
-	id      int64 // in this process: its mounts and addresses have it
+	id      int64 // its number in this process, part of its mounts and addresses
 	hosts   []*host
 	places  map[string]*place
 	journal journal
 	lives   int
 	logs    *syncBuffer // nil unless wanted
 
-	stuck    map[int]bool // hosts that still owe something at the end
+	stuck    map[int]bool // hosts that may still have undelivered records at the end
 	damaged  bool         // files at rest were changed
 	restored bool         // a volume was replaced by an older one
 	copied   bool
 
 	mu       sync.Mutex
 	failures []failure
-	told     []string // what happened to files
+	told     []string // descriptions of damage to files
 }
 
-// failure is a breach of the contract. Its kind is the same for the same mistake; its detail is of this one.
+// failure is a violation of the contract. Its kind is the same for the same bug; its detail is specific.
 type failure struct{ kind, detail string }
 
-// worlds is the number of the present world. It only grows when a world has left something behind: what has the number in it
-// should have the same length in every run.
+// worlds is the number of the current world. It grows only after a world that has left something behind: everything that
+// contains the number should have the same length in every run.
 var worlds atomic.Int64
 
-// hostsOfWorld is how many there are; most have nothing to do.
+// hostsOfWorld is the number of hosts; most have nothing to do.
 const hostsOfWorld = 4
 
-// run executes a list of events and returns how the contract was broken; empty if it was not.
+// run executes a list of events and returns the violations of the contract; none if it held.
 func run(t *testing.T, events []Event, logs *syncBuffer) (_ []failure, log string) {
 	runtime.GC()
 	w := &world{id: worlds.Load(), places: map[string]*place{}, stuck: map[int]bool{}, logs: logs}
@@ -67,7 +67,7 @@ func run(t *testing.T, events []Event, logs *syncBuffer) (_ []failure, log strin
 	return w.failures, fmt.Sprintf("%v digest %x", w.told, w.digest())
 }
 
-// digest is a number for how a life went: the same list of events should have the same.
+// digest returns a number that identifies the course of a life: the same list of events should give the same number.
 func (w *world) digest() uint64 {
 	h := fnv.New64a()
 	w.journal.each(func(r *record) { fmt.Fprintln(h, r.id, r.size, r.state, r.durable, r.seq, r.excused) })
@@ -79,7 +79,7 @@ func (w *world) digest() uint64 {
 	return h.Sum64()
 }
 
-// split returns the events before the first Clock, it, and those after it.
+// split returns the events before the first Clock, that Clock, and the events after it.
 func split(events []Event) (era, rest []Event, end *Event) {
 	for i := range events {
 		if events[i].Kind == Clock {
@@ -89,12 +89,12 @@ func split(events []Event) (era, rest []Event, end *Event) {
 	return events, nil, nil
 }
 
-// bubble runs the events of one era. Every bubble's clock begins at the same time, which is how it is set back. What a
-// mistake has left blocked for good is a failure, too.
+// bubble runs the events of one era. Every bubble's clock begins at the same time, which is how the clock is set back. A
+// goroutine that stays blocked permanently is a failure, too.
 func (w *world) bubble(t *testing.T, offset time.Duration, era []Event, end *Event) {
 	defer func() {
 		if p := recover(); p != nil {
-			worlds.Add(1) // what is left may still have its mounts
+			worlds.Add(1) // leftovers may still have its mounts
 			w.fail("blocked", "goroutines are left that nothing can wake: %v%s", p, blocked())
 		}
 	}()
@@ -118,13 +118,13 @@ func (w *world) bubble(t *testing.T, offset time.Duration, era []Event, end *Eve
 	})
 }
 
-// pause lets simulated time pass, and then everybody come to rest.
+// pause lets simulated time pass, and then waits until everything is idle.
 func pause(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// look takes samples, and judges what has ended.
+// look takes samples, and checks processes that have ended.
 func (w *world) look() {
 	for _, h := range w.hosts {
 		if p := h.proc; p != nil {
@@ -135,7 +135,7 @@ func (w *world) look() {
 	}
 }
 
-// apply makes an event happen. One that makes no sense at the time does nothing: so lists can be shortened.
+// apply performs an event. An event that is impossible at the time does nothing, so that lists can be shortened.
 func (w *world) apply(e Event) {
 	h := w.hosts[e.Host%len(w.hosts)]
 	p := h.proc
@@ -168,7 +168,7 @@ func (w *world) apply(e Event) {
 	}
 }
 
-// act makes an event happen to a process.
+// act performs an event on a process.
 func (w *world) act(p *process, e Event) {
 	switch e.Kind {
 	case Append, Offer, Octet, Newline, Reset, Flood:
@@ -190,7 +190,7 @@ func (w *world) act(p *process, e Event) {
 	}
 }
 
-// volume makes an event happen to a host's volume.
+// volume performs an event on a host's volume.
 func (w *world) volume(h *host, e Event) {
 	if h.mem == nil {
 		return
@@ -259,7 +259,7 @@ func (w *world) move(from, to *host) {
 	w.start(to, to.opts)
 }
 
-// kill ends what runs on a host, and waits for it.
+// kill kills everything that runs on a host, and waits until it has ended.
 func (w *world) kill(h *host) {
 	for _, other := range w.hosts {
 		for _, a := range other.jobs {
@@ -300,7 +300,7 @@ func (w *world) endAll(orderly bool) {
 	for _, p := range w.places {
 		p.begin("", 0)
 	}
-	pause(time.Minute) // what waits for a little while ends: time stops with the bubble's first goroutine
+	pause(time.Minute) // short waits end now: time stops with the bubble's first goroutine
 }
 
 // place returns a destination by number.
@@ -317,7 +317,7 @@ func blocked() (s string) {
 	return s
 }
 
-// fail notes a breach of the contract, the first of each kind.
+// fail records a violation of the contract, the first of each kind.
 func (w *world) fail(kind, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -346,7 +346,7 @@ func (w *world) log(who any) *slog.Logger {
 	return nil
 }
 
-// mortalHandler is the log of a process: what it says after its death nobody hears.
+// mortalHandler is the log of a process: it drops lines after the process's death.
 type mortalHandler struct {
 	slog.Handler
 	dead *atomic.Bool

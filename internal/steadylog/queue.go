@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// line is one record on its way to a handler.
+// line is a record waiting for its handler.
 type line struct {
 	ctx     context.Context
 	to      slog.Handler
@@ -19,19 +19,19 @@ type line struct {
 	written chan struct{} // closed when the handler has returned
 }
 
-// queue holds the lines that wait for a handler. One goroutine writes them, and lives only while there are lines, so that
-// it need not be stopped.
+// queue holds the lines that wait for a handler. One goroutine writes them, and exists only while there are lines, so that it
+// need not be stopped.
 type queue struct {
 	mu      sync.Mutex
 	lines   []*line
 	current *line // being written; nil: no goroutine is running
-	stuck   bool  // a caller has stopped waiting, and the queue has not been empty since
-	dead    *line // the line that the handler has been busy with for the whole of grace
+	stuck   bool  // a caller has stopped waiting, and the queue has not been empty since then
+	dead    *line // the line with which the handler has been busy for longer than grace
 	dropped uint64
 }
 
-// put appends a line and waits for it: at most for patience, not at all once the handler is stuck, and, where keep is set,
-// for room in the queue as long as the handler makes progress.
+// put appends a line and waits until it is written: at most for patience, and not at all once the handler is stuck. If keep is
+// set, it first waits for room in the queue as long as the handler makes progress.
 func (q *queue) put(ctx context.Context, l *line, keep bool) {
 	q.mu.Lock()
 	for keep && len(q.lines) >= capacity {
@@ -64,7 +64,7 @@ func (q *queue) next() {
 	q.lines = q.lines[1:]
 }
 
-// write hands lines to their handlers until none is left.
+// write passes lines to their handlers until none is left.
 func (q *queue) write(l *line) {
 	for l != nil {
 		q.handle(l)
@@ -73,8 +73,8 @@ func (q *queue) write(l *line) {
 	}
 }
 
-// handle has a line written. One that a handler panics over is counted as dropped: nobody would hear of the panic, and it must
-// not end the process.
+// handle passes a line to its handler. If the handler panics, the line is counted as dropped: otherwise nobody would learn of
+// the panic, which must not end the process.
 func (q *queue) handle(l *line) {
 	err := foreign.Catch("slog.Handler", func() error { return l.to.Handle(l.ctx, l.record) })
 	if _, ok := errors.AsType[*foreign.PanicError](err); ok {
@@ -90,7 +90,7 @@ func (q *queue) after(done *line) *line {
 	defer q.mu.Unlock()
 	switch {
 	case q.dropped > 0 && done.to.Enabled(context.Background(), slog.LevelWarn):
-		// As soon as there is room again, in the place where lines are missing, or close to it.
+		// Log it as soon as there is room again, as close as possible to the place of the missing lines.
 		r := slog.NewRecord(time.Now(), slog.LevelWarn, "log: lines were dropped because the log was not read, or its handler panicked", 0)
 		r.AddAttrs(slog.Uint64("dropped", q.dropped))
 		q.dropped = 0
@@ -115,9 +115,9 @@ func (q *queue) flush(ctx context.Context) bool {
 	return true
 }
 
-// progress waits until the current line has been written. It returns false if ctx ends first, or if the handler takes
-// longer than grace: once for each line, so that the next caller does not wait for a handler that is known to be dead.
-// q.mu is held at call and return.
+// progress waits until the current line has been written. It returns false if ctx ends first, or if the handler takes longer
+// than grace. It waits for grace only once per line, so that the next caller does not wait for a handler that is known to be
+// dead. q.mu is held at call and return.
 func (q *queue) progress(ctx context.Context) bool {
 	current := q.current
 	if current == q.dead {

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// repeatEvery is how often a line that repeats is written, unless Repeats says otherwise.
+	// repeatEvery is how often a repeated line is written, unless Repeats.Every says otherwise.
 	repeatEvery = time.Minute
-	// repeatMost bounds the lines that are remembered. Beyond it, all are forgotten, and some are written once more.
+	// repeatMost bounds the remembered lines. Beyond it, all are forgotten, so that some are written once more.
 	repeatMost = 256
 )
 
-// Repeats writes the first of several equal lines at once, and then one each Every for all of them: "repeated" is how many there were,
-// itself included, since the time "since" of the first. A line is a first one again if,
-// after the last one that was written, none came within Every. Otherwise the next line has the sum, however late it comes.
-// The zero value is ready, and all methods may be called from any goroutine.
+// Repeats writes the first of several equal lines at once, and then one per Every for all of them. The attribute "repeated" is
+// the number of equal lines, including this one, since the time "since" of the first. A line counts as a first one again if no
+// equal line came within Every of the last one that was written. Otherwise the next line has the sum, however late it comes. The
+// zero value is ready for use, and all methods may be called from any goroutine.
 //
-// It is for operations that are tried again and again, and for what remote hosts can cause at any rate: neither must fill the log nor
-// fall silent.
+// It is for operations that are retried again and again, and for events that remote hosts can cause at any rate: their lines
+// must neither fill the log nor disappear from it.
 type Repeats struct {
 	Every time.Duration // default a minute
 
@@ -36,14 +36,15 @@ type repeat struct {
 	all, unwritten uint64
 }
 
-// Log writes a line to l, or counts it. Lines are equal if they have the same message and the same attributes, whatever "err" says.
+// Log writes a line to l, or counts it. Lines are equal if they have the same message and the same attributes other than "err".
 func (r *Repeats) Log(l *slog.Logger, level slog.Level, msg string, attrs ...any) {
 	if more, due := r.Due(identity(msg, attrs), time.Now()); due {
 		l.Log(context.Background(), level, msg, append(attrs, more...)...)
 	}
 }
 
-// Due counts a line, and reports whether it is to be written now, with the attributes that say what it stands for.
+// Due counts a line. It reports whether the line must be written now, and returns the attributes that say how many lines it
+// stands for.
 func (r *Repeats) Due(what string, now time.Time) (attrs []any, due bool) {
 	every := r.Every
 	if every == 0 {
@@ -64,11 +65,11 @@ func (r *Repeats) Due(what string, now time.Time) (attrs []any, due bool) {
 	case r.last == nil || len(r.last) >= repeatMost:
 		r.last = map[string]*repeat{}
 	}
-	r.last[what] = &repeat{first: now, written: now, all: 1} // new, or over for a while
+	r.last[what] = &repeat{first: now, written: now, all: 1} // a new line, or one that has not come for a while
 	return nil, true
 }
 
-// identity is a line without its error.
+// identity identifies a line, without its error.
 func identity(msg string, attrs []any) string {
 	var b strings.Builder
 	b.WriteString(msg)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestRepeats: the first line is written at once, the others are summed up, other lines are their own, and a line that comes back
-// after a rest is a first one again.
+// TestRepeats: the first line is written at once, equal lines are summed up, different lines are counted separately, and a line
+// that comes after a pause is a first one again.
 func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

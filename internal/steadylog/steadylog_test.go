@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// gate is a log whose reader can stop reading.
+// gate is a log that its reader may stop reading.
 type gate struct {
 	mu      sync.Mutex
 	open    chan struct{} // closed: lines pass
@@ -171,7 +171,7 @@ func TestWrapIsIdempotent(t *testing.T) {
 	}
 }
 
-// angry panics over lines that say so.
+// angry panics when it writes certain lines.
 type angry struct{ slog.Handler }
 
 func (h angry) Handle(ctx context.Context, r slog.Record) error {
@@ -181,7 +181,7 @@ func (h angry) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// TestPanic: a handler that panics costs the line, which is counted, and not the process.
+// TestPanic: a handler that panics loses the line, which is counted, and does not end the process.
 func TestPanic(t *testing.T) {
 	var out bytes.Buffer
 	l := Wrap(slog.New(angry{slog.NewTextHandler(&out, nil)}))

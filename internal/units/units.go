@@ -1,10 +1,10 @@
-// Package units writes sizes for people, as they stand in log lines and summaries.
+// Package units formats sizes for people, in log lines and summaries.
 package units
 
 import "fmt"
 
-// Size writes a number of bytes with at most one decimal: 37.5 MiB. It is a string, so that every log handler shows the
-// same; who computes with it finds the bytes in Stats and reports.
+// Size formats a number of bytes with at most one decimal: 37.5 MiB. It returns a string, so that every log handler shows the
+// same. Programs find the exact bytes in Stats and reports.
 func Size[N int64 | uint64 | int](n N) string {
 	const unit = 1 << 10
 	if n < unit {
@@ -17,7 +17,7 @@ func Size[N int64 | uint64 | int](n N) string {
 	return fmt.Sprintf("%.1f %ciB", f, "KMGTPE"[prefix-1])
 }
 
-// Records writes a number of records and their bytes: 1200 records, 37.5 MiB.
+// Records formats a number of records and their bytes: 1200 records, 37.5 MiB.
 func Records(records, bytes uint64) string {
 	if records == 0 {
 		return "nothing"

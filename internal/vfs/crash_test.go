@@ -25,8 +25,8 @@ func TestCrashUnsyncedData(t *testing.T) {
 	}
 }
 
-// Each sector of a torn file has one of the versions it had, and over the seeds every version is seen, alone and beside
-// others; so is each size.
+// Each sector of a torn file has one of its versions. Over all seeds every version occurs, alone and next to others; so does
+// every size.
 func TestCrashTornSectors(t *testing.T) {
 	m := NewMem()
 	f := create(t, m, "f", fill('a', 8192))
@@ -50,7 +50,7 @@ func TestCrashTornSectors(t *testing.T) {
 			default:
 				want = "c\x00"
 			}
-			// The write of c ends inside its last sector.
+			// The write of c ends in the middle of its last sector.
 			body := strings.TrimRight(s, "\x00")
 			if i+sector <= 10_096 && body != "" && len(body) != len(s) || strings.Trim(body, body[:min(1, len(body))]) != "" {
 				t.Fatalf("seed %d: a sector is torn in itself: %q", seed, s)
@@ -90,7 +90,7 @@ func TestCrashTruncate(t *testing.T) {
 	wantContents(t, m.CrashClone(Crash{Data: DataDropped}), "f", fill('a', 100)+fill(0, 8900))
 }
 
-// POSIX keeps a name only by the sync of its directory.
+// POSIX keeps a name only after the sync of its directory.
 func TestCrashNamesStrict(t *testing.T) {
 	m := NewMem()
 	must(t, m.MkdirAll("d/e"))
@@ -107,7 +107,7 @@ func TestCrashNamesStrict(t *testing.T) {
 	wantContents(t, strict(), "d/g", "absent")
 	must(t, m.Rename("d/g", "d/e/g"))
 	must(t, m.SyncDir("d/e"))
-	c := strict() // synced where it went, not where it came from: two names of one file
+	c := strict() // only its new directory was synced: two names of one file
 	wantContents(t, c, "d/f", "1")
 	wantContents(t, c, "d/e/g", "1")
 	f, err := c.OpenRW("d/f")

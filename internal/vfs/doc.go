@@ -1,8 +1,8 @@
-// Package vfs is the file system that the spool runs on: the operating system's ([OS]), or one in memory ([Mem]) that can be
-// cloned as after a power cut. [Inject] makes any operation of either fail.
+// Package vfs is the file system on which the spool runs: that of the operating system ([OS]), or one in memory ([Mem]) that
+// can be cloned in its state after a power cut. [Inject] makes any operation of either fail.
 //
-// The interface has only the operations that the spool needs, so that a sweep can cut the power before, and fail, every single
-// operation that changes something. Code that writes a small file as a whole uses [WriteFileAtomic] and nothing else.
+// The interface has only the operations that the spool needs. So a sweep can test each operation that changes something: with a
+// power cut before it, and with a failure of it. Code that replaces a small file as a whole must use [WriteFileAtomic].
 //
 // # What survives
 //
@@ -16,7 +16,7 @@
 //
 // # A sweep
 //
-// Run a workload on Inject(mem, hook) with a hook that calls [Mem.CrashClone] before each operation that changes
-// something, open the package under test on every clone, and check its promises. Then run it once for every operation with
-// [FailAt] and [FailFrom]. The order of operations is the workload's own, so a failure is found again by its number.
+// Run a workload on Inject(mem, hook) with a hook that calls [Mem.CrashClone] before each operation that changes something,
+// open the package under test on every clone, and check its promises. Then run the workload once for every operation with
+// [FailAt] and [FailFrom]. The workload determines the order of operations, so the number of an operation reproduces a failure.
 package vfs

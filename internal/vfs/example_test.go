@@ -6,7 +6,7 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// A sweep cuts the power before every operation of a workload that changes something, and looks at what is left.
+// A sweep cuts the power before every operation of a workload that changes something, and checks what is left.
 func ExampleInject() {
 	mem := vfs.NewMem()
 	var clones []*vfs.Mem

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxFile implements FileLimiter by RLIMIT_FSIZE. A write beyond it is a signal, SIGXFSZ, that ends a Go program.
+// MaxFile implements FileLimiter with RLIMIT_FSIZE. A write beyond it raises SIGXFSZ, which ends a Go program.
 func (osFS) MaxFile() int64 {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_FSIZE, &l) != nil || l.Cur > math.MaxInt64 {

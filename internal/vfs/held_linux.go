@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Held reports whether a process of this host holds the lock of OS at path, and takes none itself: known is false if the system
-// does not tell. A process in another PID namespace, such as a container, is not seen.
+// Held reports whether a process of this host holds the lock of OS at path. It takes no lock itself. known is false if the
+// system does not tell. Processes in other PID namespaces, such as containers, are not seen.
 func Held(path string) (held, known bool) {
 	locks, err := os.ReadFile("/proc/locks")
 	if err != nil {
@@ -33,8 +33,8 @@ func Held(path string) (held, known bool) {
 	return false, true
 }
 
-// listed looks for a lock of flock(2) on a file. Lines are like "1: FLOCK  ADVISORY  WRITE 708 fd:01:393219 0 EOF". btrfs and overlay
-// file systems show another device there than stat(2) does, whose major number is 0.
+// listed looks for a flock(2) lock on a file. Lines are like "1: FLOCK  ADVISORY  WRITE 708 fd:01:393219 0 EOF". On btrfs and
+// overlay file systems the device in this list has the major number 0, and differs from that of stat(2).
 func listed(locks string, st *syscall.Stat_t) bool {
 	dev := uint64(st.Dev) // 32 bits on some architectures
 	exact := fmt.Sprintf("%02x:%02x:%d", unix.Major(dev), unix.Minor(dev), st.Ino)

@@ -2,5 +2,5 @@
 
 package vfs
 
-// Held reports that the system does not tell who holds a lock.
+// Held returns known false: this system does not tell who holds a lock.
 func Held(string) (held, known bool) { return false, false }

@@ -11,7 +11,7 @@ import (
 // Kind is a kind of operation.
 type Kind uint8
 
-// The kinds of operations. Those up to OpLock change something.
+// The kinds of operations. The kinds up to OpLock change something.
 const (
 	OpCreate Kind = iota
 	OpRename
@@ -33,35 +33,35 @@ var kindNames = [...]string{
 	"create", "rename", "remove", "mkdir", "syncdir", "write", "sync", "truncate", "fallocate", "lock", "open", "read", "readdir", "stat",
 }
 
-// String returns the kind's name, as the errors of injected faults have it.
+// String returns the name of the kind, which is part of the errors of injected faults.
 func (k Kind) String() string { return kindNames[k] }
 
 // Mutates reports whether operations of this kind change something, or make a change durable.
 func (k Kind) Mutates() bool { return k <= OpLock }
 
-// Op is an operation that is about to happen.
+// Op is an operation that is about to be performed.
 type Op struct {
 	Kind Kind
-	Path string // the old one of a Rename
-	N    int    // counts the operations that change something, from 1; others have the number of the last one
-	// Off and Len are which bytes of the file a read or a write is about: a disk fails sector by sector.
+	Path string // of a Rename: the old path
+	N    int    // counts the operations that change something, from 1; any other operation has the number of the last one
+	// Off and Len are the byte range of a read or a write, because disks fail sector by sector.
 	Off int64
 	Len int
 }
 
-// Hook is called before each operation, by one goroutine at a time. A nil error lets the operation happen. Otherwise the
-// operation fails with it and does not happen, or as far as a *Fault says; a Sync that fails drops the dirty pages of a
-// Mem as Linux does.
+// Hook is called before each operation, by one goroutine at a time. If it returns nil, the operation is performed. Otherwise
+// the operation returns this error and is not performed, except as far as a *Fault says. A Sync that fails drops the dirty
+// pages of a Mem, as on Linux.
 type Hook func(Op) error
 
-// Fault is an error for a Hook to return whose operation takes effect, wholly or in part.
+// Fault is an error that a Hook returns for an operation that is performed wholly or in part.
 type Fault struct {
 	Err   error
-	Bytes int  // of a write, so many are written
-	Done  bool // the operation happens; only its result is wrong
+	Bytes int  // the number of bytes that a write writes
+	Done  bool // the operation is performed; only its result is wrong
 }
 
-// Error is the injected error's.
+// Error returns the text of Err.
 func (f *Fault) Error() string { return f.Err.Error() }
 
 // Unwrap returns Err.
@@ -77,8 +77,8 @@ func FailAt(n int, err error) Hook {
 	}
 }
 
-// FailFrom fails every operation that changes something from the n-th on with err, until clear is called: a disk that
-// breaks and is mended.
+// FailFrom fails every operation that changes something, from the n-th on, with err until clear is called: it simulates a disk
+// that fails and is repaired.
 func FailFrom(n int, err error) (hook Hook, clear func()) {
 	var mu sync.Mutex
 	hook = func(op Op) error {
@@ -96,23 +96,23 @@ func FailFrom(n int, err error) (hook Hook, clear func()) {
 	}
 }
 
-// Inject returns fsys with hook before each operation. Files opened through it are hooked too.
+// Inject returns fsys with hook called before each operation, including the operations of files opened through it.
 func Inject(fsys FS, hook Hook) FS { return &injectFS{fsys: fsys, hook: hook} }
 
 type injectFS struct {
 	fsys FS
 	hook Hook
 
-	mu sync.Mutex // one hook at a time, so that numbers come in order; the operations themselves run side by side
+	mu sync.Mutex // one hook at a time, so that numbers are in order; the operations themselves run concurrently
 	n  int
 }
 
-// do asks the hook, and runs op unless it objects.
+// do calls the hook, and runs op unless the hook returns an error.
 func (i *injectFS) do(kind Kind, path string, op func() error) error {
 	return i.try(Op{Kind: kind, Path: path}, op)
 }
 
-// try is do for an operation that says more of itself.
+// try is do for an operation with more details.
 func (i *injectFS) try(what Op, op func() error) error {
 	err := i.ask(what)
 	if err == nil {
@@ -120,7 +120,7 @@ func (i *injectFS) try(what Op, op func() error) error {
 	}
 	if f, ok := errors.AsType[*Fault](err); ok {
 		err = f.Err
-		if f.Done { // what really went wrong tells more than what was to be told
+		if f.Done { // a real error is more informative than the injected one
 			if operr := op(); operr != nil {
 				err = operr
 			}
@@ -140,7 +140,7 @@ func (i *injectFS) ask(what Op) error {
 	return i.hook(what)
 }
 
-// file opens a file whose operations pass the hook as well.
+// file opens a file whose operations also call the hook.
 func (i *injectFS) file(kind Kind, path string, open func(string) (File, error)) (File, error) {
 	var f File
 	err := i.do(kind, path, func() (err error) {
@@ -148,7 +148,7 @@ func (i *injectFS) file(kind Kind, path string, open func(string) (File, error))
 		return err
 	})
 	if err != nil {
-		if f != nil { // opened, and reported as failed
+		if f != nil { // opened, but reported as failed
 			_ = f.Close()
 		}
 		return nil, err

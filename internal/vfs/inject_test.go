@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A power cut before any operation of WriteFileAtomic leaves the old contents or the new ones, and the new ones once it
-// has returned.
+// A power cut before any operation of WriteFileAtomic leaves the old contents or the new ones; after it has returned, the new
+// ones.
 func TestWriteFileAtomicPowerCut(t *testing.T) {
 	for names := NamesStrict; names <= NamesKept; names++ {
 		for data := DataDropped; data <= DataMixed; data++ {
@@ -81,12 +81,12 @@ func TestFailFrom(t *testing.T) {
 	if err := fsys.Rename("f", "g"); !errors.Is(err, syscall.EIO) {
 		t.Errorf("Rename: %v", err)
 	}
-	wantContents(t, fsys, "f", "a") // reading goes on
+	wantContents(t, fsys, "f", "a") // reads still work
 	mend()
 	must(t, fsys.Rename("f", "g"))
 }
 
-// What a failed Sync dropped stays readable and counts as clean; only writing it again makes it durable.
+// Data that a failed Sync dropped stays readable and counts as clean; only writing it again makes it durable.
 func TestFailedSyncDropsPages(t *testing.T) {
 	m := NewMem()
 	base := create(t, m, "f", fill('a', 3*pageSize))
@@ -121,7 +121,7 @@ func TestShortWrite(t *testing.T) {
 	wantContents(t, m, "f", "abc")
 }
 
-// Done: the operation reports failure although it happened, as after a lost answer.
+// Done: the operation reports a failure although it was performed, as if its answer were lost.
 func TestFaultDone(t *testing.T) {
 	m := NewMem()
 	fsys := Inject(m, func(op Op) error {
@@ -145,7 +145,7 @@ func TestFaultDone(t *testing.T) {
 	must(t, l.Close())
 }
 
-// Every kind of operation passes the hook, and those that change something are numbered without a gap.
+// Every kind of operation calls the hook, and those that change something are numbered without a gap.
 func TestHookSeesEverything(t *testing.T) {
 	var got []string
 	fsys := Inject(NewMem(), func(op Op) error {

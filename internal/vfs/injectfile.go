@@ -5,7 +5,7 @@ import (
 	"io/fs"
 )
 
-// injectFile asks the hook before each operation but Close: a spool closes what it has synced, and gives nothing on it.
+// injectFile calls the hook before each operation except Close: a spool closes files that it has synced, and ignores the error.
 type injectFile struct {
 	File
 	i    *injectFS
@@ -20,7 +20,7 @@ func (f *injectFile) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// WriteAt is the one operation that can happen in part: a full disk takes what fits, a signal what was written so far.
+// WriteAt is the only operation that can be performed in part: a full disk accepts what fits, and a signal interrupts a write.
 func (f *injectFile) WriteAt(p []byte, off int64) (int, error) {
 	err := f.i.ask(Op{Kind: OpWrite, Path: f.path, Off: off, Len: len(p)})
 	if err == nil {
@@ -42,7 +42,7 @@ func (f *injectFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, &fs.PathError{Op: OpWrite.String(), Path: f.path, Err: err}
 }
 
-// Sync fails as Linux does: what could not be written is forgotten, not kept for the next try.
+// Sync fails as on Linux: data that could not be written is dropped, not kept for the next Sync.
 func (f *injectFile) Sync() error {
 	synced := false
 	err := f.i.do(OpSync, f.path, func() error {
@@ -55,7 +55,7 @@ func (f *injectFile) Sync() error {
 	return err
 }
 
-// failSync passes the failure through decorators down to the Mem that has the pages.
+// failSync passes the failure through wrappers to the Mem that has the pages.
 func (f *injectFile) failSync() {
 	if m, ok := f.File.(interface{ failSync() }); ok {
 		m.failSync()

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestLinksAreNotFollowed: a volume from elsewhere may have links in the places of files. Nothing is read, created, locked
-// or written through them, and nothing is written to a file that has another name elsewhere.
+// TestLinksAreNotFollowed: a volume from elsewhere may have links in the places of files. Nothing is read, created, locked or
+// written through them, and no file that has another name elsewhere is written.
 func TestLinksAreNotFollowed(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "precious")

@@ -17,7 +17,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// create makes a file with contents that are synced, its name is not.
+// create makes a file whose contents are synced, but whose name is not.
 func create(t testing.TB, fsys FS, path, contents string) File {
 	t.Helper()
 	f, err := fsys.Create(path)
@@ -37,7 +37,7 @@ func write(t testing.TB, f File, contents string, off int64) {
 	}
 }
 
-// contents returns what path has, "absent" if it does not exist.
+// contents returns the contents of path, "absent" if it does not exist.
 func contents(t testing.TB, fsys FS, path string) string {
 	t.Helper()
 	if _, err := fsys.Stat(path); err != nil {

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// Mem is a file system in memory that knows what of it is durable: of a file what Sync has returned for, of a directory
-// what SyncDir has. [Mem.CrashClone] shows what a power cut would leave. Paths are absolute or relative to the root, which is
-// the same.
+// Mem is a file system in memory that tracks what is durable: the contents of a file up to its last successful Sync, and the
+// names in a directory up to its last SyncDir. [Mem.CrashClone] shows what a power cut would leave. Absolute paths and paths
+// relative to the root are equivalent.
 //
-// Pages are never changed once written, so that clones share them: cloning costs a few words per 4 KiB, which is what lets
-// a sweep clone before every operation.
+// Pages are never changed once written, so that clones share them. Cloning costs a few words per 4 KiB, which allows a sweep to
+// clone before every operation.
 type Mem struct {
 	mu       sync.Mutex
-	uuid     uint64 // of the file system: clones keep it, as block-level copies do
+	uuid     uint64 // of the file system; clones keep it, as block-level copies do
 	root     *memNode
 	nodes    uint64            // number of the latest node
 	capacity int64             // bytes, 0: no limit
 	used     int64             // bytes in the pages of all files
 	maxFiles int               // 0: no limit
-	journal  []memOp           // changes of directories not known to be durable, in order
+	journal  []memOp           // changes of directories that may not be durable, in order
 	locks    map[string]string // holders by path
 }
 
@@ -31,11 +31,12 @@ var _ FS = (*Mem)(nil)
 
 // memNode is a file or a directory.
 type memNode struct {
-	id    uint64 // its inode; seeds what a power cut does to it
+	id    uint64 // its inode number, and the seed for the effects of a power cut on it
 	time  time.Time
 	birth time.Time
 
-	// A directory has three views: as it is, as SyncDir left it, and as an ordered journal has it at least.
+	// A directory has three views: the current one, the one at the last SyncDir, and the least that an ordered journal
+	// preserves.
 	now, synced, base map[string]*memNode
 
 	// See memfile.go.
@@ -43,38 +44,38 @@ type memNode struct {
 	dirty       []int // slots written since the last Sync
 	size        int64
 	durableSize int64
-	sizes       []int64 // sizes in between
+	sizes       []int64 // sizes between the durable and the current one
 	links       int     // names in now
 	opens       int
 }
 
-// memOp is one operation on directories, of one or two changes that an ordered journal keeps together: the two sides of a
-// rename. Strict names do not: each directory has its own side as of its own SyncDir.
+// memOp is one operation on directories: one or two changes (the two sides of a rename) that an ordered journal keeps together.
+// With NamesStrict each directory keeps its own side as of its own SyncDir.
 type memOp []memChange
 
 type memChange struct {
 	dir  *memNode
 	name string
-	node *memNode // nil: the name goes
+	node *memNode // nil: the name is removed
 }
 
-// NewMem returns an empty file system without a limit of its size.
+// NewMem returns an empty file system of unlimited size.
 func NewMem() *Mem {
 	m := &Mem{locks: map[string]string{}, uuid: uuids.Add(1)}
 	m.root = m.newNode(true)
 	return m
 }
 
-// SetCapacity limits what the pages of all files may take, in bytes; 0 removes the limit. Beyond it, writes fail with
-// ENOSPC after the part that fits, as they do on a full disk.
+// SetCapacity limits the bytes in the pages of all files; 0 removes the limit. Beyond it, writes fail with ENOSPC after the
+// part that fits, as on a full disk.
 func (m *Mem) SetCapacity(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.capacity = bytes
 }
 
-// SetFiles limits how many files and directories there may be, as a file system with a fixed number of inodes does; 0
-// removes the limit. Beyond it no file can be created, although there may be room for its contents.
+// SetFiles limits the number of files and directories, as on a file system with a fixed number of inodes; 0 removes the limit.
+// Beyond it no file can be created, even if there is room for its contents.
 func (m *Mem) SetFiles(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -109,7 +110,7 @@ func (m *Mem) newNode(dir bool) *memNode {
 
 func (n *memNode) isDir() bool { return n.now != nil }
 
-// names splits a path. Whether it is absolute makes no difference.
+// names splits a path. Absolute and relative paths give the same result.
 func names(path string) []string {
 	path = filepath.ToSlash(filepath.Clean(path[len(filepath.VolumeName(path)):]))
 	return slices.DeleteFunc(strings.Split(path, "/"), func(s string) bool { return s == "" || s == "." })
@@ -119,7 +120,7 @@ func names(path string) []string {
 func (m *Mem) find(op, path string) (*memNode, error) {
 	n := m.root
 	for _, name := range names(path) {
-		if n = n.now[name]; n == nil { // a file has no names: the map is nil
+		if n = n.now[name]; n == nil { // a file has no names: its map is nil
 			return nil, &fs.PathError{Op: op, Path: path, Err: fs.ErrNotExist}
 		}
 	}
@@ -139,7 +140,7 @@ func (m *Mem) parent(op, path string) (*memNode, string, error) {
 	return dir, p[len(p)-1], nil
 }
 
-// change applies one operation on directories and notes it in the journal.
+// change performs one operation on directories and appends it to the journal.
 func (m *Mem) change(op memOp) {
 	for _, c := range op {
 		old := c.dir.now[c.name]
@@ -149,7 +150,7 @@ func (m *Mem) change(op memOp) {
 			c.dir.now[c.name] = c.node
 			c.node.links++
 		}
-		if old != nil { // removed or replaced; who has it open can go on using it
+		if old != nil { // removed or replaced, but open files stay usable
 			old.links--
 			m.release(old)
 		}

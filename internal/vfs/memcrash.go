@@ -7,49 +7,49 @@ import (
 	"slices"
 )
 
-// DataFate says what a power cut leaves of writes that were not synced.
+// DataFate says what a power cut does to writes that were not synced.
 type DataFate uint8
 
 const (
-	// DataDropped: nothing of it.
+	// DataDropped: they are lost.
 	DataDropped DataFate = iota
-	// DataKept: all of it, but what a failed Sync dropped.
+	// DataKept: they are kept, except those that a failed Sync dropped.
 	DataKept
-	// DataTorn: some sectors of 512 bytes have it, others have any version since the last Sync; so has the size.
+	// DataTorn: each sector of 512 bytes has the newest version or any other since the last Sync; so has the size.
 	DataTorn
-	// DataMixed: one of the three above for each file.
+	// DataMixed: for each file one of the three above.
 	DataMixed
 )
 
-// NameFate says what a power cut leaves of changes in directories that were not synced.
+// NameFate says what a power cut does to changes in directories that were not synced.
 type NameFate uint8
 
 const (
-	// NamesStrict: nothing, as POSIX permits: only SyncDir keeps a name, and for its own directory only.
+	// NamesStrict: they are lost, as POSIX permits: only SyncDir makes names durable, and only for its own directory.
 	NamesStrict NameFate = iota
-	// NamesJournal: a prefix of all changes in their order, at least up to the last SyncDir, as ext4, XFS and btrfs do.
+	// NamesJournal: a prefix of all changes in order is kept, at least up to the last SyncDir, as with ext4, XFS and btrfs.
 	NamesJournal
-	// NamesKept: all of it. With DataKept this is the death of the process alone, but that all is durable: see KillClone.
+	// NamesKept: they are kept. With DataKept this is like the death of the process alone, except that everything is durable:
+	// see KillClone.
 	NamesKept
 )
 
-// Crash says which of the states that a power cut may leave is meant. The same Crash of the same state gives the same
-// clone.
+// Crash selects one of the states that a power cut may leave. The same Crash of the same state gives the same clone.
 type Crash struct {
 	Data  DataFate
 	Names NameFate
 	Seed  uint64
 }
 
-// String names the crash for a test's log.
+// String describes the crash for a test's log.
 func (c Crash) String() string {
 	data := [...]string{"dropped", "kept", "torn", "mixed"}
 	names := [...]string{"strict", "journal", "kept"}
 	return fmt.Sprintf("data %s, names %s, seed %d", data[c.Data], names[c.Names], c.Seed)
 }
 
-// CrashClone returns the file system as a power cut at this moment leaves it. Everything in the clone is durable, nothing
-// is open or locked; the original goes on undisturbed.
+// CrashClone returns the file system in the state that a power cut at this moment leaves. Everything in the clone is durable,
+// and nothing is open or locked. The original is not affected.
 func (m *Mem) CrashClone(c Crash) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -75,8 +75,9 @@ func (m *Mem) CrashClone(c Crash) *Mem {
 	return k.to
 }
 
-// KillClone returns the file system as the death of all processes at this moment leaves it: everything that was written
-// is there, and what of it is durable is no more than it was. Unlike a power cut's, its clones can still lose it.
+// KillClone returns the file system in the state that the death of all processes at this moment leaves: everything that was
+// written is there, but no more of it is durable than before. Unlike a clone of CrashClone, it can still lose that in a later
+// power cut.
 func (m *Mem) KillClone() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -119,15 +120,15 @@ func (m *Mem) KillClone() *Mem {
 	return to
 }
 
-// crash is a clone in the making.
+// crash is a clone under construction.
 type crash struct {
 	Crash
 	from, to *Mem
-	made     map[*memNode]*memNode            // a name kept in two directories is one file
-	views    map[*memNode]map[string]*memNode // directories that the journal's prefix changes
+	made     map[*memNode]*memNode            // a file with names in two directories is cloned once
+	views    map[*memNode]map[string]*memNode // directories as changed by the kept prefix of the journal
 }
 
-// names returns what the power cut leaves of a directory.
+// names returns the names that the power cut leaves in a directory.
 func (k *crash) names(dir *memNode) map[string]*memNode {
 	switch {
 	case k.Names == NamesStrict:
@@ -140,7 +141,7 @@ func (k *crash) names(dir *memNode) map[string]*memNode {
 	return dir.base
 }
 
-// clone copies a node, and of a directory all that is left below it.
+// clone copies a node and, for a directory, everything left below it.
 func (k *crash) clone(n *memNode) *memNode {
 	if c := k.made[n]; c != nil {
 		c.links++
@@ -165,8 +166,8 @@ func (k *crash) clone(n *memNode) *memNode {
 	return c
 }
 
-// data gives the clone c of file n its contents. Each file has its own random numbers, so that the result does not depend
-// on the order of maps.
+// data sets the contents of clone c of file n. Each file has its own random numbers, so that the result does not depend on the
+// order of maps.
 func (k *crash) data(n, c *memNode) {
 	rng := rand.New(rand.NewPCG(k.Seed, n.id))
 	fate := k.Data
@@ -181,9 +182,9 @@ func (k *crash) data(n, c *memNode) {
 		c.size = n.size
 	case DataTorn:
 		tear = tearing(rng, n)
-		sizes := append(slices.Clone(n.sizes), n.durableSize, n.size, n.size) // the present one twice as often
+		sizes := append(slices.Clone(n.sizes), n.durableSize, n.size, n.size) // the current size twice as often
 		c.size = sizes[rng.IntN(len(sizes))]
-		// File systems that allocate late also write part of what was added, and set the size to that.
+		// File systems with delayed allocation may also write part of the added data, and set the size to that.
 		if grown := n.size - n.durableSize; grown > 0 && rng.IntN(4) == 0 {
 			c.size = (n.durableSize + rng.Int64N(grown)) / sector * sector
 			c.size = max(c.size, n.durableSize)
@@ -195,14 +196,14 @@ func (k *crash) data(n, c *memNode) {
 		s := &n.slots[i]
 		p := s.durable
 		switch {
-		case s.cur == s.durable: // the page is shared with the original: nobody ever changes it
+		case s.cur == s.durable: // share the page with the original: pages never change
 		case fate == DataKept && s.dirty:
 			p = s.cur
 		case fate == DataTorn:
 			p = s.torn(rng, func(j int) bool { return tear(i*pageSize/sector + j) })
 		}
 		if end := c.size - int64(i)*pageSize; end < pageSize && p != nil {
-			cut := new(page) // behind the end of a file there are zeroes
+			cut := new(page) // after the end of a file there are zeroes
 			copy(cut[:end], p[:])
 			p = cut
 		}
@@ -210,8 +211,8 @@ func (k *crash) data(n, c *memNode) {
 	}
 }
 
-// tearing chooses which sectors the disk still got: by chance, or one of the orders that find most mistakes: all up to a
-// place, all from a place on, all but one.
+// tearing chooses the sectors that the disk has written: at random, or one of the patterns that find most bugs: all before a
+// place, all after a place, all but one.
 func tearing(rng *rand.Rand, n *memNode) func(sector int) bool {
 	lo, hi := 0, len(n.slots)*pageSize/sector
 	if len(n.dirty) > 0 {
@@ -231,9 +232,9 @@ func tearing(rng *rand.Rand, n *memNode) func(sector int) bool {
 	return func(int) bool { return rng.Float64() < chance }
 }
 
-// torn returns a page in which sectors have the newest version where newest says so, and any older one elsewhere.
+// torn returns a page with the newest version of the sectors that newest selects, and any older version of the others.
 func (s *slot) torn(rng *rand.Rand, newest func(sector int) bool) *page {
-	older := append([]*page{s.durable, s.durable}, s.old...) // the durable one twice as often as those in between
+	older := append([]*page{s.durable, s.durable}, s.old...) // the durable version twice as often as those in between
 	out := new(page)
 	for j := range pageSize / sector {
 		src := s.cur

@@ -64,7 +64,7 @@ func (m *Mem) Rename(oldpath, newpath string) error {
 		return err
 	}
 	switch old := to.now[newname]; {
-	case old == n: // rename(2): two names of one file, nothing happens
+	case old == n: // rename(2): two names of one file; nothing changes
 		return nil
 	case old != nil && old.isDir() != n.isDir():
 		return &fs.PathError{Op: "rename", Path: newpath, Err: fs.ErrExist}
@@ -104,7 +104,7 @@ func (m *Mem) MkdirAll(path string) error {
 		if n == nil {
 			n = m.newNode(true)
 			m.change(memOp{{dir, name, n}})
-			m.syncDir(dir) // the contract of MkdirAll
+			m.syncDir(dir) // MkdirAll promises durable names
 		}
 		if !n.isDir() {
 			return &fs.PathError{Op: "mkdir", Path: path, Err: errors.New("there is a file of that name")}
@@ -158,7 +158,7 @@ func (m *Mem) SyncDir(path string) error {
 	return nil
 }
 
-// syncDir makes the strict view of one directory the present one, and moves the least that a journal has forward for all.
+// syncDir makes the current view of one directory durable, and advances base, the least that an ordered journal preserves.
 func (m *Mem) syncDir(dir *memNode) {
 	dir.synced = maps.Clone(dir.now)
 	done := 0
@@ -167,7 +167,7 @@ func (m *Mem) syncDir(dir *memNode) {
 			done = i + 1
 		}
 	}
-	// An ordered journal that has the last change of this directory has every change before it, of any directory.
+	// An ordered journal that contains the last change of this directory contains every change before it, in any directory.
 	for _, op := range m.journal[:done] {
 		for _, c := range op {
 			c.apply(c.dir.base)

@@ -10,11 +10,11 @@ import (
 
 const (
 	pageSize = 4096
-	sector   = 512 // what a disk writes as a whole
-	// maxVersions bounds how many versions of a page between two Syncs a power cut can bring back.
-	// More would find nothing new: what matters is a version that is neither the oldest nor the newest.
+	sector   = 512 // a disk writes a sector as a whole
+	// maxVersions bounds how many versions of a page between two Syncs a power cut can bring back. More would find no more
+	// bugs: it suffices to have a version that is neither the oldest nor the newest.
 	maxVersions = 8
-	maxSizes    = 64 // the same for sizes
+	maxSizes    = 64 // the same limit for sizes
 )
 
 // page is never changed once it is in a slot.
@@ -22,12 +22,12 @@ type page [pageSize]byte
 
 var zeroPage page
 
-// slot is 4 KiB of a file. A nil page is a hole: it reads as zeroes and takes no space.
+// slot is 4 KiB of a file. A nil page is a hole: it reads as zeroes and uses no space.
 type slot struct {
 	cur     *page
 	durable *page
-	old     []*page // versions after durable and before cur, any of which the kernel may have written back
-	dirty   bool    // the next Sync writes cur; if not, and cur is not durable, a failed Sync has dropped it
+	old     []*page // versions between durable and cur, any of which the kernel may have written back
+	dirty   bool    // the next Sync writes cur. If false, and cur is not durable, a failed Sync has dropped cur
 }
 
 // set replaces a slot's page.
@@ -66,7 +66,7 @@ func (n *memNode) grow(slots int) {
 	}
 }
 
-// setSize notes the size before: a power cut may bring any of them back.
+// setSize records the previous size: a power cut may bring any of them back.
 func (n *memNode) setSize(size int64) {
 	if size != n.size {
 		if len(n.sizes) == maxSizes {
@@ -77,7 +77,7 @@ func (n *memNode) setSize(size int64) {
 	}
 }
 
-// release frees the space of a file without names and users.
+// release frees the space of a file that has no names and is not open.
 func (m *Mem) release(n *memNode) {
 	if n.links > 0 || n.opens > 0 {
 		return
@@ -94,7 +94,7 @@ func (m *Mem) open(n *memNode, path string, write bool) File {
 	return &memFile{m: m, n: n, path: path, write: write}
 }
 
-// memFile is an open file; it outlives its name.
+// memFile is an open file; it stays usable after its name is removed.
 type memFile struct {
 	m      *Mem
 	n      *memNode
@@ -103,7 +103,7 @@ type memFile struct {
 	closed bool
 }
 
-// begin locks and checks the handle; the caller unlocks in any case.
+// begin locks m.mu and checks the handle. The caller must unlock it even after an error.
 func (f *memFile) begin(op string, write bool) error {
 	f.m.mu.Lock()
 	switch {
@@ -153,7 +153,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	var n int
 	for n < len(p) {
 		i, at := int(off/pageSize), off%pageSize
-		if !f.m.room(f.n, i) { // what went before stays written, as on a disk
+		if !f.m.room(f.n, i) { // earlier pages stay written, as on a disk
 			err = &fs.PathError{Op: "write", Path: f.path, Err: syscall.ENOSPC}
 			break
 		}
@@ -174,7 +174,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Sync makes what is dirty durable, and nothing else: pages that a failed Sync gave up stay lost.
+// Sync makes only dirty pages durable: pages that a failed Sync dropped stay lost.
 func (f *memFile) Sync() error {
 	err := f.begin("sync", false)
 	defer f.m.mu.Unlock()
@@ -190,8 +190,8 @@ func (f *memFile) Sync() error {
 	return nil
 }
 
-// failSync is what a failed fsync does on Linux: the pages count as clean although they were not written. Reads go on
-// showing them and later Syncs succeed, but only what is written again becomes durable.
+// failSync does what a failed fsync does on Linux: the pages become clean although they were not written. Reads still return
+// them and later Syncs succeed, but only data that is written again becomes durable.
 func (f *memFile) failSync() {
 	_ = f.begin("sync", false)
 	defer f.m.mu.Unlock()
@@ -215,7 +215,7 @@ func (f *memFile) Truncate(size int64) error {
 		if cur == nil {
 			continue
 		}
-		if at := size - int64(i)*pageSize; at > 0 { // the page with the new end: zeroes follow, should the file grow again
+		if at := size - int64(i)*pageSize; at > 0 { // the page with the new end: if the file grows again, zeroes follow the old end
 			next := new(page)
 			copy(next[:at], cur[:])
 			f.m.set(f.n, i, next)
@@ -228,7 +228,7 @@ func (f *memFile) Truncate(size int64) error {
 	return nil
 }
 
-// Allocate fills holes with a page of zeroes that all of them share, which takes space and changes nothing else.
+// Allocate fills holes with a shared page of zeroes, which uses space and changes nothing else.
 func (f *memFile) Allocate(size int64) error {
 	err := f.begin("fallocate", true)
 	defer f.m.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Space implements FS. Without a capacity there is a TiB.
+// Space implements FS. Without a capacity it returns one TiB.
 func (m *Mem) Space(path string) (total, free int64, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -38,7 +38,7 @@ func (m *Mem) Lock(path, holder string) (io.Closer, error) {
 	}
 	defer f.Close()
 	m.mu.Lock()
-	other, held := m.locks[key] // the map is the lock, the file only shows who has it
+	other, held := m.locks[key] // the map is the lock; the file only shows who holds it
 	if !held {
 		m.locks[key] = holder
 	}

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// uuids numbers the file systems in memory.
+// uuids counts the file systems in memory.
 var uuids atomic.Uint64
 
 var _ Placer = (*Mem)(nil)
 
-// Volume implements Placer. A clone has the identity of what it was made from: nothing tells a snapshot or an image of a
-// volume from the volume.
+// Volume implements Placer. A clone has the identity of the original: a snapshot or an image cannot be distinguished from its
+// volume.
 func (m *Mem) Volume(dir string) *Volume {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -23,8 +23,8 @@ func (m *Mem) Volume(dir string) *Volume {
 	return &Volume{UUID: fmt.Sprintf("%032x", m.uuid), Inode: n.id, Birth: n.birth.UnixNano()}
 }
 
-// FileCopy returns another file system with the same files, as a copy that is made file by file leaves it: durable, and
-// with an identity of its own.
+// FileCopy returns another file system with the same files, like a copy made file by file: everything is durable, and the copy
+// has its own identity.
 func (m *Mem) FileCopy() *Mem {
 	to := m.CrashClone(Crash{Data: DataKept, Names: NamesKept})
 	to.uuid = uuids.Add(1)
@@ -32,7 +32,7 @@ func (m *Mem) FileCopy() *Mem {
 	return to
 }
 
-// reborn sets the time of birth of a node and of all below it.
+// reborn sets the birth time of a node and of everything below it.
 func (n *memNode) reborn(now time.Time) {
 	n.birth = now
 	for _, child := range n.now {

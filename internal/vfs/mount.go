@@ -9,15 +9,15 @@ import (
 	"sync/atomic"
 )
 
-// mounts holds the file systems of Mount by directory; nil but in tests.
+// mounts contains the file systems of Mount by directory; nil except in tests.
 var (
 	mounts    atomic.Pointer[map[string]FS]
-	mountLock sync.Mutex // held by who changes mounts
+	mountLock sync.Mutex // held while mounts are changed
 )
 
-// Mount shows fsys at dir: a path below dir is one below the root of fsys, for everybody who asks for OS afterwards, until
-// unmount is called. It is for tests that run whole processes in memory through packages that take no FS. No mount may be
-// in another one, and nothing can be renamed from one to another.
+// Mount shows fsys at dir in every file system that OS returns afterwards, until unmount is called: a path below dir is a path
+// below the root of fsys. It is for tests that run whole processes in memory through packages that take no FS. A mount must not
+// be inside another one, and files cannot be renamed between mounts.
 func Mount(dir string, fsys FS) (unmount func()) {
 	dir = filepath.Clean(dir)
 	change := func(f func(map[string]FS)) {
@@ -43,7 +43,7 @@ func Mounted(path string) bool {
 	return fsys != nil
 }
 
-// mounted returns the file system that Mount has put above path, and the path in it; nil if there is none.
+// mounted returns the file system that is mounted above path, and the path within it; nil if there is none.
 func mounted(path string) (fsys FS, rest string) {
 	m := mounts.Load()
 	if m == nil {
@@ -62,13 +62,13 @@ func mounted(path string) (fsys FS, rest string) {
 	}
 }
 
-// mountFS asks for each path whose it is. One that was unmounted meanwhile is the operating system's again, where it does
+// mountFS looks up the file system of each path. After an unmount the path belongs to the operating system again, where it does
 // not exist.
 type mountFS struct{}
 
 var _ FS = mountFS{}
 
-// at calls f with the file system of a path and the path in it.
+// at calls f with the file system of a path and the path within it.
 func at[T any](path string, f func(FS, string) (T, error)) (T, error) {
 	if fsys, rest := mounted(path); fsys != nil {
 		return f(fsys, rest)
@@ -76,7 +76,7 @@ func at[T any](path string, f func(FS, string) (T, error)) (T, error) {
 	return f(osFS{}, path)
 }
 
-// only is at for what returns an error alone.
+// only is at for functions that return only an error.
 func only(path string, f func(FS, string) error) error {
 	_, err := at(path, func(fsys FS, path string) (struct{}, error) { return struct{}{}, f(fsys, path) })
 	return err

@@ -12,17 +12,17 @@ import (
 	"sync/atomic"
 )
 
-// The spool's data may be confidential: only its group may read it.
+// The spool's data may be confidential: only its owner and group may read it.
 const (
 	filePerm = 0o640
 	dirPerm  = 0o750
 )
 
-// maxHolder bounds what is read of a lock file.
+// maxHolder bounds how much of a lock file is read.
 const maxHolder = 1 << 10
 
-// OS returns the operating system's file system. On Linux Sync is fdatasync(2), Allocate fallocate(2), Lock flock(2);
-// elsewhere they are the nearest thing there is, see os_darwin.go and os_windows.go.
+// OS returns the operating system's file system. On Linux Sync is fdatasync(2), Allocate fallocate(2), Lock flock(2). Other
+// systems use the nearest equivalent, see os_darwin.go and os_windows.go.
 func OS() FS {
 	var fsys FS = osFS{}
 	if mounts.Load() != nil {
@@ -34,11 +34,11 @@ func OS() FS {
 	return fsys
 }
 
-// interposed is the hook of Interpose, nil but in tests.
+// interposed is the hook of Interpose; nil except in tests.
 var interposed atomic.Pointer[Hook]
 
-// Interpose puts hook before each operation of every OS that is asked for until end is called: for tests of packages that
-// take no FS, such as those that use a spool on a disk which is full for a while. One at a time in a process.
+// Interpose calls hook before each operation of every file system that OS returns until end is called. It is for tests of
+// packages that take no FS, for example with a disk that is full for a while. Only one hook at a time is possible in a process.
 func Interpose(hook Hook) (end func()) {
 	interposed.Store(&hook)
 	return func() { interposed.Store(nil) }
@@ -46,7 +46,7 @@ func Interpose(hook Hook) (end func()) {
 
 type osFS struct{}
 
-// Create asks for O_EXCL: that a segment's name is new is a promise, not a hope.
+// Create uses O_EXCL, which guarantees that a segment's name is new.
 func (osFS) Create(path string) (File, error) {
 	return openFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
@@ -59,8 +59,8 @@ func (osFS) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDir(path
 func (osFS) Stat(path string) (fs.FileInfo, error)      { return os.Stat(path) }
 func (osFS) SyncDir(path string) error                  { return syncDir(path) }
 
-// Space is what statfs(2) calls available: blocks kept for root are not ours. ramfs, tmpfs with size=0 and FUSE file systems
-// without statfs tell all zeros: that is unknown, not full.
+// Space returns as free what statfs(2) calls available, without the blocks reserved for root. ramfs, tmpfs with size=0 and FUSE
+// file systems without statfs return only zeros: that means unknown, not full.
 func (osFS) Space(path string) (total, free int64, err error) {
 	total, free, err = space(path)
 	if isRefusal(err) || total == 0 && err == nil {
@@ -72,9 +72,9 @@ func (osFS) Space(path string) (total, free int64, err error) {
 	return total, free, nil
 }
 
-// MkdirAll works from the top down and syncs each parent before it continues, so that an interrupted call leaves at most
-// one directory behind whose name is not durable. The parent of the deepest directory found is therefore synced again;
-// where that is not permitted (it is somebody else's), the directory is not ours either.
+// MkdirAll works from the top down and syncs each parent before it continues, so that an interrupted call leaves at most one
+// directory whose name is not durable. It therefore syncs the parent of the deepest existing directory again. If it lacks the
+// permission for that, the existing directory is not one of ours.
 func (osFS) MkdirAll(path string) error {
 	path = filepath.Clean(path)
 	var missing []string
@@ -98,7 +98,7 @@ func (osFS) MkdirAll(path string) error {
 		return err
 	}
 	for i := len(missing) - 1; i >= 0; i-- {
-		// Somebody else may make it at the same time; the sync below is needed all the same.
+		// Another process may create it at the same time; the sync below is needed all the same.
 		if err := os.Mkdir(missing[i], dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -109,10 +109,10 @@ func (osFS) MkdirAll(path string) error {
 	return nil
 }
 
-// Lock locks first and writes its text afterwards, so a refused caller may, for an instant, read the text of the holder
-// before. The file is never removed: between a removal and the next creation two processes could each hold "the" lock.
-// People do remove it, though, to get rid of a lock that is in their way: the directory, which they cannot remove from
-// under the holder, is locked too.
+// Lock locks first and writes its text afterwards, so a refused caller may, for an instant, read the text of the previous
+// holder. The file is never removed: between a removal and the next creation two processes could each hold "the" lock. People
+// do remove it, though, to get rid of a lock that is in their way. So the directory is locked, too, which they cannot remove
+// while its holder has files in it.
 func (osFS) Lock(path, holder string) (_ io.Closer, err error) {
 	l := &osLock{text: holder != ""}
 	l.dir, err = lockDir(filepath.Dir(path))
@@ -134,7 +134,7 @@ func (osFS) Lock(path, holder string) (_ io.Closer, err error) {
 	}
 	l.f, err = openRegular(path, flag)
 	if holder == "" && l.dir != nil && errors.Is(err, fs.ErrNotExist) {
-		return l, nil // who locks the file locks the directory first
+		return l, nil // sufficient, since any other process locks the directory before the file
 	}
 	if err != nil {
 		return nil, err
@@ -151,13 +151,13 @@ func (osFS) Lock(path, holder string) (_ io.Closer, err error) {
 	if err = l.f.Truncate(0); err == nil {
 		_, err = l.f.WriteAt([]byte(holder), 0)
 	}
-	if err != nil && !IsNoSpace(err) { // the text is a courtesy, a full disk must not keep the spool from emptying itself
+	if err != nil && !IsNoSpace(err) { // the text is only informative; a full disk must not keep the spool from being emptied
 		return nil, err
 	}
 	return l, nil
 }
 
-// readHolder returns the text in a lock file, as far as it can be read.
+// readHolder returns the text of a lock file, as far as it is readable.
 func readHolder(path string) string {
 	f, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
@@ -169,7 +169,7 @@ func readHolder(path string) string {
 	return strings.TrimSpace(string(text[:n]))
 }
 
-// osLock holds the lock as long as its files are open.
+// osLock holds the lock while its files are open.
 type osLock struct {
 	f    *os.File
 	dir  *os.File // nil where directories cannot be locked
@@ -178,8 +178,9 @@ type osLock struct {
 	err  error
 }
 
-// Close unlocks before it closes: a child process that is between fork and exec shares the descriptor, and would keep a
-// merely closed lock for that moment. The directory comes last, so that nobody finds one of the two still held.
+// Close unlocks before it closes: a child process between fork and exec shares the descriptor, and would hold the lock for that
+// moment if the file were only closed. The directory is unlocked last, so that the next process to lock it finds the file
+// unlocked.
 func (l *osLock) Close() error {
 	l.once.Do(func() {
 		if l.text {
@@ -194,13 +195,13 @@ func (l *osLock) Close() error {
 	return l.err
 }
 
-// osFile is an *os.File with a sync of the data alone.
+// osFile is an *os.File whose Sync syncs only the data.
 type osFile struct {
 	f        *os.File
-	dataSync func() error // made once, so that a commit allocates nothing
+	dataSync func() error // created once, so that a commit allocates nothing
 }
 
-// ErrLink says that a name is a symbolic link, or one of several names of a file that would be written.
+// ErrLink means that a name is a symbolic link, or that a file to be written has several names.
 var ErrLink = errors.New("a link")
 
 var (
@@ -212,12 +213,12 @@ var (
 // HasOtherNames reports whether a file has more than one name, so that OpenRW refuses it.
 func HasOtherNames(fi fs.FileInfo) bool { return hasOtherNames(fi) }
 
-// errNotRegular: the spool makes regular files only, and whatever else bears such a name is not its.
+// errNotRegular: the spool makes only regular files, so anything else with such a name does not belong to it.
 var errNotRegular = errors.New("not a regular file")
 
-// openRegular never waits: the volume of another host may hold a FIFO under any name, whose open(2) would wait indefinitely
-// for somebody to write to it. It may also hold links in the places of files, to a device, which has no end, or to a file of
-// this host, which a service that runs as root could change: none is followed, and no file is written that has another name.
+// openRegular never waits: the volume of another host may have a FIFO under any name, and open(2) would wait indefinitely for a
+// writer. It also follows no symbolic link, and writes to no file that has another name. Such a volume may have links in the
+// place of files: to a device, which has no end, or to a file of this host, which a service that runs as root could change.
 func openRegular(path string, flag int) (*os.File, error) {
 	f, err := os.OpenFile(path, flag|openNonblock|openNoFollow, filePerm)
 	if err != nil {
@@ -237,8 +238,8 @@ func openRegular(path string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// OpenRegular is for packages that open their own files in a spool's directory, such as bbolt: os.OpenFile, but links are
-// treated as OS treats them.
+// OpenRegular is os.OpenFile, but treats links as OS does. It is for packages that open their own files in a spool's directory,
+// such as bbolt.
 func OpenRegular(path string, flag int, _ fs.FileMode) (*os.File, error) {
 	return openRegular(path, flag)
 }
@@ -268,7 +269,7 @@ func (o osFile) Size() (int64, error) {
 	return fi.Size(), nil
 }
 
-// wrap gives errors of system calls the form that package os gives its own. It must not allocate when all is well.
+// wrap gives errors of system calls the form of the errors of package os. It must not allocate if there is no error.
 func (o osFile) wrap(op string, err error) error {
 	if err == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 // newDataSync returns os.File.Sync: F_FULLFSYNC, since fsync(2) on macOS leaves the data in the drive's cache.
 func newDataSync(f *os.File) func() error { return f.Sync }
 
-// allocate leaves it: F_PREALLOCATE reserves behind the end of the file only, and gives it back at the next truncate.
+// allocate does nothing: F_PREALLOCATE reserves space only after the end of the file, and the next truncate releases it.
 func allocate(*os.File, int64) error { return nil }
 
 func space(path string) (total, free int64, err error) {
@@ -22,5 +22,5 @@ func space(path string) (total, free int64, err error) {
 // IsNoSpace reports whether err means that the disk, or the quota on it, is full.
 func IsNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
-// isRefusal is a matter of Linux, whose system calls containers and file systems refuse.
+// isRefusal returns false: only on Linux do containers and file systems refuse system calls.
 func isRefusal(error) bool { return false }

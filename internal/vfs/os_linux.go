@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newDataSync prepares all that fdatasync(2) needs, so that a commit allocates nothing.
+// newDataSync prepares everything that fdatasync(2) needs, so that a commit allocates nothing.
 func newDataSync(f *os.File) func() error {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -22,7 +22,7 @@ func newDataSync(f *os.File) func() error {
 	op := func(fd uintptr) {
 		for {
 			operr = call(int(fd))
-			if isRefusal(operr) && !fsyncs { // fsync(2) does more than is needed, and is known everywhere
+			if isRefusal(operr) && !fsyncs { // fsync(2) does more than is needed, but is supported everywhere
 				fsyncs, call = true, unix.Fsync
 				continue
 			}
@@ -41,7 +41,7 @@ func newDataSync(f *os.File) func() error {
 	}
 }
 
-// allocate keeps the file's size: fallocate(2) would else show zeroes where nothing was written.
+// allocate keeps the file's size: otherwise the file would show zeroes where nothing was written.
 func allocate(f *os.File, size int64) error {
 	if size <= 0 {
 		return nil
@@ -56,12 +56,12 @@ func allocate(f *os.File, size int64) error {
 // fallocate is replaced in tests.
 var fallocate = unix.Fallocate
 
-// enotsupp is an error number that the kernel has for itself and some drivers return all the same.
+// enotsupp is an internal error number of the kernel that some drivers return to user space.
 const enotsupp = unix.Errno(524)
 
-// isRefusal reports that a system call is not to be had here, whatever it is asked for: refused by a seccomp profile
-// (EPERM, ENOSYS), not known to the kernel (ENOSYS), or to the file system (EOPNOTSUPP; ZFS, some FUSE and network file
-// systems answer EINVAL or ENODEV).
+// isRefusal reports whether a system call is unavailable here, whatever its arguments: refused by a seccomp profile (EPERM,
+// ENOSYS), unknown to the kernel (ENOSYS), or not supported by the file system (EOPNOTSUPP; ZFS, some FUSE and network file
+// systems return EINVAL or ENODEV).
 func isRefusal(err error) bool {
 	errno, ok := errors.AsType[unix.Errno](err)
 	if !ok {
@@ -74,7 +74,7 @@ func isRefusal(err error) bool {
 	return false
 }
 
-// space counts in f_frsize and takes f_bavail: statfs(2), statvfs(3).
+// space counts in units of f_frsize, and uses f_bavail for free: statfs(2), statvfs(3).
 func space(path string) (total, free int64, err error) {
 	var s unix.Statfs_t
 	for {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The lock is refused across processes too, names the holder, and ends with a killed one.
+// The lock is also refused to other processes, names the holder, and ends when the holder is killed.
 func TestLockAcrossProcesses(t *testing.T) {
 	if path := os.Getenv("VFS_TEST_LOCK"); path != "" {
 		_, err := OS().Lock(path, "the other process")
@@ -48,7 +48,7 @@ func TestLockAcrossProcesses(t *testing.T) {
 	must(t, l.Close())
 }
 
-// Allocate takes blocks where the file system can (tmpfs, ext4, XFS), and keeps the size.
+// Allocate reserves blocks if the file system can (tmpfs, ext4, XFS), and keeps the size.
 func TestAllocateReserves(t *testing.T) {
 	f := create(t, OS(), filepath.Join(t.TempDir(), "f"), "x")
 	must(t, f.Allocate(1<<20))
@@ -62,7 +62,7 @@ func TestAllocateReserves(t *testing.T) {
 	}
 }
 
-// That blocks cannot be reserved is told apart from a disk that is full.
+// A refused allocation can be distinguished from a full disk.
 func TestAllocateRefused(t *testing.T) {
 	defer func() { fallocate = unix.Fallocate }()
 	f := create(t, OS(), filepath.Join(t.TempDir(), "f"), "x")
@@ -80,7 +80,7 @@ func TestAllocateRefused(t *testing.T) {
 	}
 }
 
-// A call that nothing can take the place of says what refuses it, most likely.
+// The error of a refused call that has no substitute names the likely cause.
 func TestRefusedExplains(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS, unix.EINVAL, unix.EOPNOTSUPP} {
 		if err := refused("flock", errno); !errors.Is(err, errno) || !strings.Contains(err.Error(), "flock(2) is refused") {
@@ -92,7 +92,7 @@ func TestRefusedExplains(t *testing.T) {
 	}
 }
 
-// What the spool keeps is not for everybody.
+// The spool's files are not readable for everyone.
 func TestMkdirAllPermissions(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	must(t, OS().MkdirAll(dir))
@@ -123,7 +123,7 @@ func TestCommitDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Only regular files are opened, and none makes the open wait: the volume of another host may hold anything.
+// Only regular files are opened, and no file makes the open wait: the volume of another host may contain anything.
 func TestNotRegular(t *testing.T) {
 	dir := t.TempDir()
 	fifo, device := filepath.Join(dir, "fifo"), filepath.Join(dir, "device")
@@ -143,7 +143,7 @@ func TestNotRegular(t *testing.T) {
 	}
 }
 
-// Who removes a lock file does not get the lock.
+// A process that removes a lock file does not get the lock.
 func TestLockFileRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	l, err := OS().Lock(path, "me")
@@ -160,7 +160,7 @@ func TestLockFileRemoved(t *testing.T) {
 	must(t, l.Close())
 }
 
-// Who has opened a directory that was removed meanwhile, under its lock, gets no lock of that name.
+// A process that opened a directory before the lock's holder replaced it gets no lock of that name.
 func TestLockReplacedDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "work")
 	must(t, os.Mkdir(path, 0o700))

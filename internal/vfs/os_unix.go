@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openNonblock keeps open(2) from waiting. Regular files do not know it.
+// openNonblock keeps open(2) from waiting. It has no effect on regular files.
 const openNonblock = unix.O_NONBLOCK
 
-// openNoFollow makes open(2) fail if the last component of the path is a symbolic link. The ones before it are the
-// operator's, or a spool's directories: see spool.Open.
+// openNoFollow makes open(2) fail if the last component of the path is a symbolic link. The components before it belong to the
+// operator, or are directories of a spool: see spool.Open.
 const openNoFollow = unix.O_NOFOLLOW
 
 // notFollowed explains the error of open(2) for a link.
@@ -27,13 +27,14 @@ func notFollowed(path string, err error) error {
 	return err
 }
 
-// hasOtherNames reports whether a file has more than one name. File systems that do not count them say 0 or 1.
+// hasOtherNames reports whether a file has more than one name. File systems that do not count names report 0 or 1.
 func hasOtherNames(fi fs.FileInfo) bool {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	return ok && st.Nlink > 1
 }
 
-// control runs op on the descriptor, which a concurrent Close cannot pull away, and again when a signal interrupted it.
+// control runs op on the descriptor, which a concurrent Close cannot close meanwhile, and repeats it after an interruption by a
+// signal.
 func control(f *os.File, op func(fd int) error) error {
 	c, err := f.SyscallConn()
 	if err != nil {
@@ -47,13 +48,13 @@ func control(f *os.File, op func(fd int) error) error {
 			}
 		}
 	}); err != nil {
-		return os.ErrClosed // the only reason there is, and not wrapped in it by package syscall
+		return os.ErrClosed // the only possible reason, but package syscall does not wrap it
 	}
 	return operr
 }
 
-// tryLock uses flock(2), which belongs to the open file and not to the process as fcntl locks do: a second Lock in this
-// process is refused too, and closing some other descriptor of the file does not drop it.
+// tryLock uses flock(2). Its locks belong to the open file, unlike fcntl locks, which belong to the process: a second Lock in
+// this process is refused too, and closing another descriptor of the file does not release the lock.
 func tryLock(f *os.File) error {
 	err := control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -62,7 +63,7 @@ func tryLock(f *os.File) error {
 	return refused("flock", err)
 }
 
-// refused explains an error of a call that there is no substitute for.
+// refused explains an error of a call that has no substitute.
 func refused(call string, err error) error {
 	for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS, unix.EINVAL, unix.EOPNOTSUPP} {
 		if errors.Is(err, errno) {
@@ -77,7 +78,7 @@ func unlock(f *os.File) error {
 	return control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
 }
 
-// lockDir locks a directory; nil where the file system locks files alone, as NFS does.
+// lockDir locks a directory; it returns nil if the file system can lock only files, as with NFS.
 func lockDir(path string) (*os.File, error) {
 	d, err := os.Open(path)
 	if err != nil {
@@ -97,10 +98,10 @@ func lockDir(path string) (*os.File, error) {
 	return nil, err
 }
 
-// errReplaced: who held the lock of a directory has removed it since it was opened, and another one has its name.
+// errReplaced: since the directory was opened, the holder of its lock has removed it, and another directory has its name.
 var errReplaced = errors.New("the directory was replaced at this moment; try again")
 
-// isAt returns an error if a path leads elsewhere by now.
+// isAt returns an error if a path no longer leads to d.
 func isAt(d *os.File, path string) error {
 	have, err := d.Stat()
 	if err != nil {
@@ -113,8 +114,8 @@ func isAt(d *os.File, path string) error {
 	return err
 }
 
-// syncDir fails where directories cannot be synced (some network and FUSE file systems answer EINVAL): names would not
-// survive a power cut there, and a spool that cannot keep its promise says so.
+// syncDir fails if directories cannot be synced (some network and FUSE file systems return EINVAL): names would not survive a
+// power cut there, and a spool that cannot keep its promise must report that.
 func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

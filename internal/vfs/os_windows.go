@@ -10,23 +10,23 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// openNonblock is nothing: no name in a directory can make an open wait.
+// openNonblock is zero: on Windows no name in a directory can make an open wait.
 const openNonblock = 0
 
-// openNoFollow is nothing: only administrators and developers can make symbolic links.
+// openNoFollow is zero: only administrators and developers can make symbolic links.
 const openNoFollow = 0
 
 func notFollowed(_ string, err error) error { return err }
 
 func hasOtherNames(fs.FileInfo) bool { return false }
 
-// newDataSync returns os.File.Sync: FlushFileBuffers, data and size.
+// newDataSync returns os.File.Sync, which calls FlushFileBuffers: it syncs data and size.
 func newDataSync(f *os.File) func() error { return f.Sync }
 
-// allocate leaves it: setting the allocation size changes what a file takes only while it is open.
+// allocate does nothing: a larger allocation size lasts only while the file is open.
 func allocate(*os.File, int64) error { return nil }
 
-// syncDir does nothing: Windows has no sync of a directory; NTFS journals names in order.
+// syncDir does nothing: Windows cannot sync a directory; NTFS journals names in order.
 func syncDir(path string) error {
 	_, err := os.Stat(path)
 	return err
@@ -42,10 +42,10 @@ func space(path string) (total, free int64, err error) {
 	return int64(min(all, math.MaxInt64)), int64(min(avail, math.MaxInt64)), err
 }
 
-// lockAt is a byte far behind the text: LockFileEx keeps others from reading what it covers.
+// lockAt is a byte far after the text: LockFileEx keeps other processes from reading the bytes that it locks.
 var lockAt = windows.Overlapped{OffsetHigh: 1 << 30}
 
-// tryLock uses LockFileEx, which belongs to the handle: a second Lock in this process is refused too.
+// tryLock uses LockFileEx, whose lock belongs to the handle: a second Lock in this process is refused too.
 func tryLock(f *os.File) error {
 	at := lockAt
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)
@@ -55,7 +55,7 @@ func tryLock(f *os.File) error {
 	return err
 }
 
-// lockDir does nothing: a file that somebody has open cannot be replaced.
+// lockDir does nothing: an open file cannot be replaced.
 func lockDir(string) (*os.File, error) { return nil, nil }
 
 func unlock(f *os.File) error {
@@ -69,5 +69,5 @@ func IsNoSpace(err error) bool {
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED) || errors.Is(err, syscall.ENOSPC)
 }
 
-// isRefusal is a matter of Linux, whose system calls containers and file systems refuse.
+// isRefusal returns false: only on Linux do containers and file systems refuse system calls.
 func isRefusal(error) bool { return false }

@@ -10,29 +10,29 @@ import (
 	"sync"
 )
 
-// removedSuffix ends the name of an empty file that hides a file of the tree below: the only way to remove something
-// there without touching it. A file of the upper tree is never hidden, so that making one needs no second step.
+// removedSuffix is the suffix of an empty file that hides a file of the tree below: the only way to remove that file without
+// changing the tree. A file of the upper tree is never hidden, so that creating one needs no second step.
 const removedSuffix = ".removed"
 
-// Overlay shows the tree at lower under the paths of upper, and changes nothing in it: what is written, made or removed
-// goes to upper, of the same file system or another. A file of lower that is opened for writing is copied first. What
-// upper holds survives as everything there does, so that an Overlay made again shows what the last one did.
+// Overlay shows the tree at lower under the paths of upper, and changes nothing in lower: written, created and removed files
+// are recorded in upper, which may be on the same file system or another. A file of lower is copied before it is opened for
+// writing. Upper is as durable as any directory, so that a new Overlay of the same trees shows what the last one did.
 //
-// Everybody else must leave both trees alone meanwhile.
+// Nothing else may change either tree meanwhile.
 func Overlay(fsys FS, lower, upper string) FS {
 	return &overlay{low: fsys, lower: lower, up: fsys, upper: upper}
 }
 
-// Preview shows the tree at dir under its own paths, takes every change, and keeps it in memory alone: to try out what a
-// program would do. No file below is copied: of those that are written to, the pages that change are kept, of those that get
-// another name, their places.
+// Preview shows the tree at dir under its own paths, and keeps all changes in memory: it is for trying out what a program would
+// do. It copies no file of the tree below: it keeps only the changed pages of a file that is written to, and the old path of a
+// file that is renamed.
 func Preview(fsys FS, dir string) FS {
 	return &overlay{
 		low: fsys, lower: dir, up: NewMem(), upper: dir, preview: true, moved: map[string]string{}, patches: map[string]*patch{},
 	}
 }
 
-// Substitute shows in a Preview, under path, a copy of the file at low, which may be anywhere in the file system below.
+// Substitute shows, under path in a Preview, a copy of the file at low, which may be anywhere in the file system below.
 func Substitute(preview FS, path, low string) error {
 	o := preview.(*overlay)
 	fi, err := o.low.Stat(low)
@@ -48,7 +48,7 @@ func Substitute(preview FS, path, low string) error {
 	return nil
 }
 
-// Conceal makes a name of the tree below invisible in a Preview, whatever it is: also a symbolic link that leads nowhere.
+// Conceal hides a name of the tree below in a Preview, whatever it is, even a dangling symbolic link.
 func Conceal(preview FS, path string) error {
 	o := preview.(*overlay)
 	o.leave(path)
@@ -69,11 +69,11 @@ type overlay struct {
 
 	preview bool // see Preview
 	mu      sync.Mutex
-	moved   map[string]string // the paths of files of the lower tree by their new paths
-	patches map[string]*patch // by paths in the lower tree
+	moved   map[string]string // the paths in the lower tree of renamed files, by their new paths
+	patches map[string]*patch // by path in the lower tree
 }
 
-// movedFrom returns the file of the lower tree that a Preview has given this path.
+// movedFrom returns the file of the lower tree that was renamed to this path in a Preview.
 func (o *overlay) movedFrom(path string) (low string, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -81,7 +81,7 @@ func (o *overlay) movedFrom(path string) (low string, ok bool) {
 	return low, ok
 }
 
-// below returns the path in the lower tree, and whether a file or directory is to be seen there.
+// below returns the path in the lower tree, and whether a file or directory is visible there.
 func (o *overlay) below(path string) (string, bool, error) {
 	if low, ok := o.movedFrom(path); ok {
 		return low, true, nil
@@ -107,7 +107,7 @@ func (o *overlay) below(path string) (string, bool, error) {
 	return low, true, nil
 }
 
-// either calls up for the upper tree and, if there is nothing, below for the lower one.
+// either calls up for the upper tree and, if there is no such file, below for the lower one.
 func either[T any](o *overlay, path string, up, below func(string) (T, error)) (T, error) {
 	v, err := up(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -153,7 +153,7 @@ func (o *overlay) OpenRW(path string) (File, error) {
 	return o.up.OpenRW(path)
 }
 
-// copyUp makes the copy of a file of the lower tree, durably: it is there wholly or not at all.
+// copyUp copies a file of the lower tree, durably and atomically.
 func (o *overlay) copyUp(path, low string) (err error) {
 	src, err := o.low.Open(low)
 	if err != nil {
@@ -194,8 +194,8 @@ func (o *overlay) copyUp(path, low string) (err error) {
 	return o.up.SyncDir(filepath.Dir(path))
 }
 
-// hide makes a file of the lower tree invisible, durably: were the upper one to go first, a power cut could bring the
-// lower one back, which is older.
+// hide hides a file of the lower tree durably. It must be called before the upper file is removed: otherwise a power cut could
+// bring back the lower one, which is older.
 func (o *overlay) hide(path string) error {
 	f, err := o.up.Create(path + removedSuffix)
 	if err != nil {
@@ -249,8 +249,8 @@ func (o *overlay) move(oldpath, newpath, low string) error {
 	return nil
 }
 
-// leave takes its path from a file that a Preview has moved there, and reports whether there was one. What the lower tree has
-// under that path stays hidden, because it was replaced.
+// leave removes a path that a Preview has given to a renamed file, and reports whether there was one. The file that the lower
+// tree has under that path stays hidden, because it was replaced.
 func (o *overlay) leave(path string) bool {
 	if _, ok := o.movedFrom(path); !ok {
 		return false
@@ -259,7 +259,7 @@ func (o *overlay) leave(path string) bool {
 	delete(o.moved, path)
 	o.mu.Unlock()
 	if _, ok, err := o.below(path); err == nil && ok {
-		_ = o.hide(path) // in memory: it cannot fail but for a mark that is there
+		_ = o.hide(path) // in memory, so it can fail only if the mark already exists
 	}
 	return true
 }
@@ -310,7 +310,7 @@ func (o *overlay) ReadDir(path string) ([]fs.DirEntry, error) {
 	return all, nil
 }
 
-// arrived puts the files that a Preview has moved into a directory in the places of others of their names.
+// arrived adds to a listing the files that a Preview has renamed into the directory; they replace others of the same name.
 func (o *overlay) arrived(dir string, all []fs.DirEntry) ([]fs.DirEntry, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -318,7 +318,7 @@ func (o *overlay) arrived(dir string, all []fs.DirEntry) ([]fs.DirEntry, error) 
 		if filepath.Dir(path) != filepath.Clean(dir) {
 			continue
 		}
-		fi, err := o.low.Stat(low) // without its patch: nobody asks a directory for sizes
+		fi, err := o.low.Stat(low) // without its patch: nobody reads sizes from a directory listing
 		if err != nil {
 			return nil, err
 		}
@@ -329,7 +329,7 @@ func (o *overlay) arrived(dir string, all []fs.DirEntry) ([]fs.DirEntry, error) 
 	return all, nil
 }
 
-// namedInfo is of a file that has another name.
+// namedInfo is the FileInfo of a file under another name.
 type namedInfo struct {
 	fs.FileInfo
 	name string
@@ -337,14 +337,14 @@ type namedInfo struct {
 
 func (i namedInfo) Name() string { return i.name }
 
-// seen leaves out what only hides something.
+// seen leaves out the marks that only hide files.
 func seen(entries []fs.DirEntry) []fs.DirEntry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), removedSuffix) })
 }
 
 func (o *overlay) MkdirAll(path string) error { return o.up.MkdirAll(path) }
 
-// SyncDir has nothing to do for a directory of the lower tree alone.
+// SyncDir has nothing to do for a directory that exists only in the lower tree.
 func (o *overlay) SyncDir(path string) error {
 	err := o.up.SyncDir(path)
 	if errors.Is(err, fs.ErrNotExist) {

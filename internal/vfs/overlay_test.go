@@ -54,8 +54,8 @@ func gone(t *testing.T, fsys FS, path string) {
 	}
 }
 
-// TestOverlay: both ways to lay a tree over another one show the same, what is below never changes, and what an Overlay
-// holds is there again in the next one, also behind a power cut.
+// TestOverlay: both kinds of overlay show the same, the tree below never changes, and the next Overlay shows the contents of
+// the last one, even after a power cut.
 func TestOverlay(t *testing.T) {
 	for _, preview := range []bool{false, true} {
 		m := NewMem()
@@ -121,7 +121,8 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// TestLockUnchanged: a lock without a holder's text makes no file and leaves one as it is, and excludes others all the same.
+// TestLockUnchanged: a lock without a holder's text creates no file and leaves an existing one unchanged, but still excludes
+// others.
 func TestLockUnchanged(t *testing.T) {
 	m := NewMem()
 	for fsys, path := range map[FS]string{OS(): t.TempDir() + "/lock", m: "/lock"} {
@@ -156,7 +157,7 @@ func TestLockUnchanged(t *testing.T) {
 	}
 }
 
-// TestPreviewMoves: a Preview gives files of the tree below other names, in turn and more than once, and copies none.
+// TestPreviewMoves: a Preview renames files of the tree below, repeatedly and to each other's names, and copies none.
 func TestPreviewMoves(t *testing.T) {
 	m := NewMem()
 	if err := m.MkdirAll("/d/e"); err != nil {
@@ -205,7 +206,7 @@ func TestPreviewMoves(t *testing.T) {
 	list(t, m, "/d", "a", "b", "c", "e")
 }
 
-// TestPreviewWrites compares a file of a Preview with one that is written to.
+// TestPreviewWrites compares a file in a Preview with a real file that gets the same writes.
 func TestPreviewWrites(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 200 {

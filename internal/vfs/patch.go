@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// patch has what a Preview has changed in a file of the tree below: whole pages, so that writing a footer to a file of a GiB
-// costs one of them.
+// patch contains a Preview's changes of a file in the tree below: whole pages, so that writing a footer to a file of one GiB
+// costs one page.
 //
-// The invariant: a byte of the file is that of its page, if it has one; otherwise that of the file below, if it is before
-// kept; otherwise zero. No page begins at or after size.
+// The invariant: each byte of the file is taken from its page, if that is in the patch; otherwise from the file below, if it is
+// before kept; otherwise it is zero. No page begins at or after size.
 type patch struct {
 	mu    sync.Mutex
 	size  int64
-	kept  int64 // nothing of the file below counts from here on
+	kept  int64 // the file below is not used from here on
 	pages map[int64]*page
 }
 
@@ -43,7 +43,7 @@ func (o *overlay) openPatched(path, low string) (File, error) {
 		return patched{f, p}, nil
 	}
 	fi, err := o.low.Stat(low)
-	if err == nil && hasOtherNames(fi) { // as the operating system's would
+	if err == nil && hasOtherNames(fi) { // as the operating system's OpenRW does
 		err = &fs.PathError{Op: "open", Path: path, Err: errNames}
 	}
 	if err != nil {
@@ -58,7 +58,7 @@ func (o *overlay) openPatched(path, low string) (File, error) {
 	return patched{f, o.patches[low]}, nil
 }
 
-// sizedInfo is of a file whose size a patch has changed.
+// sizedInfo is the FileInfo of a file whose size a patch has changed.
 type sizedInfo struct {
 	fs.FileInfo
 	size int64
@@ -66,7 +66,7 @@ type sizedInfo struct {
 
 func (i sizedInfo) Size() int64 { return i.size }
 
-// stat returns what the file of the tree below is in a Preview.
+// stat returns the FileInfo that a Preview shows for a file of the tree below.
 func (o *overlay) stat(low string) (fs.FileInfo, error) {
 	fi, err := o.low.Stat(low)
 	if p := o.patchOf(low); err == nil && p != nil {
@@ -104,7 +104,7 @@ func (f patched) ReadAt(b []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// read reads within a page, and before the end of the file.
+// read reads bytes that are within one page, and before the end of the file.
 func (f patched) read(b []byte, at int64) error {
 	if p := f.p.pages[at/pageSize]; p != nil {
 		copy(b, p[at%pageSize:])

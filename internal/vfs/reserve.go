@@ -7,25 +7,25 @@ import (
 	"sync"
 )
 
-// Reserve is a number of empty files, PREFIX1, PREFIX2 and so on: inodes for the moment when a file system has no others,
-// although it has free blocks. To give up an inode, one of the files is removed. All methods may be called from any
+// Reserve is a number of empty files, PREFIX1, PREFIX2 and so on. They reserve inodes for the moment when a file system has no
+// other free inodes, although it has free blocks. Removing one of the files frees an inode. All methods may be called from any
 // goroutine.
 type Reserve struct {
 	fsys   FS
 	prefix string
 
 	mu   sync.Mutex
-	have []bool // each of the files, while it is there
+	have []bool // whether each of the files exists
 }
 
-// NewReserve returns a Reserve of n files. None is made yet.
+// NewReserve returns a Reserve of n files. It creates none yet.
 func NewReserve(fsys FS, prefix string, n int) *Reserve {
 	return &Reserve{fsys: fsys, prefix: prefix, have: make([]bool, n)}
 }
 
 func (r *Reserve) path(i int) string { return r.prefix + strconv.Itoa(i+1) }
 
-// Fill makes the files that are missing, as far as the file system lets it, and returns why it is not complete.
+// Fill creates the missing files, as far as the file system allows, and returns why the Reserve is incomplete.
 func (r *Reserve) Fill() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,7 +45,8 @@ func (r *Reserve) Fill() error {
 	return nil
 }
 
-// Give sets an inode free if that may be what err is about; false if it is not, or if there is none left.
+// Give frees an inode if a lack of inodes may be the cause of err. It returns false if it cannot be, or if the Reserve is
+// empty.
 func (r *Reserve) Give(err error) bool {
 	if !IsNoSpace(err) {
 		return false

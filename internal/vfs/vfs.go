@@ -9,14 +9,14 @@ import (
 // FS is a file system. Paths are as in package os, and so are errors: a *fs.PathError around fs.ErrNotExist,
 // fs.ErrExist, syscall.EIO and so on. All methods may be called from any goroutine.
 type FS interface {
-	// Create makes a new file for reading and writing; fs.ErrExist if it is there. The name is not durable before
-	// SyncDir of its directory, whatever is synced in the file.
+	// Create makes a new file for reading and writing; fs.ErrExist if it exists. Its name is durable only after SyncDir of its
+	// directory, even if the file is synced.
 	Create(path string) (File, error)
 	// OpenRW opens an existing file for reading and writing.
 	OpenRW(path string) (File, error)
 	// Open opens an existing file for reading.
 	Open(path string) (File, error)
-	// Rename replaces newpath. It is atomic for those who look, and durable after SyncDir of both directories.
+	// Rename replaces newpath. It is atomic for readers, and durable after SyncDir of both directories.
 	Rename(oldpath, newpath string) error
 	// Remove removes a file or an empty directory. Open files stay usable.
 	Remove(path string) error
@@ -27,42 +27,42 @@ type FS interface {
 	Stat(path string) (fs.FileInfo, error)
 	// SyncDir makes creations, renames and removals in a directory durable.
 	SyncDir(path string) error
-	// Space returns the size of the file system and what an unprivileged process may still write, in bytes. Both are 0
-	// where the file system does not tell, or the call is refused.
+	// Space returns the size of the file system and how much an unprivileged process may still write, in bytes. Both are 0 if
+	// the file system does not tell, or the call is refused.
 	Space(path string) (total, free int64, err error)
-	// Lock takes an exclusive lock on a file, created if need be, and writes holder into it. It never waits: ErrLocked
-	// (a *LockedError with the holder's text) if another process or another Lock of this process has it. The lock ends
-	// with Close or with the process; the file stays. An empty holder changes nothing: the file keeps its text, and may be on a
-	// file system that is mounted read-only. If it is not there, its directory is locked in its place, or fs.ErrNotExist
-	// says that this system cannot.
+	// Lock takes an exclusive lock on a file, which it creates if necessary, and writes holder into it. It never waits: it
+	// returns ErrLocked (a *LockedError with the holder's text) if another process or another Lock of this process has the
+	// lock. The lock ends with Close or with the process; the file stays. With an empty holder Lock changes nothing: the file
+	// keeps its text, and may be on a file system that is mounted read-only. If the file does not exist then, Lock locks its
+	// directory instead, or returns fs.ErrNotExist on systems that cannot lock directories.
 	Lock(path, holder string) (io.Closer, error)
 }
 
-// FileLimiter is implemented by file systems in which this process may not write files of any size.
+// FileLimiter is implemented by file systems on which the size of this process's files may be limited.
 type FileLimiter interface {
 	// MaxFile returns the largest size in bytes, 0 if there is no limit.
 	MaxFile() int64
 }
 
-// File is an open file. Reads and writes may be concurrent where they do not overlap.
+// File is an open file. Reads and writes may be concurrent if they do not overlap.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// Sync makes contents and size durable (fdatasync on Linux), not the name. After an error nothing written since the
-	// last good Sync may be believed, whatever later Syncs return: Linux drops the pages it could not write
+	// Sync makes contents and size durable (fdatasync on Linux), not the name. After an error, nothing written since the last
+	// successful Sync may be trusted, whatever later Syncs return: Linux drops the pages that it could not write
 	// (https://lwn.net/Articles/752063/).
 	Sync() error
-	// Truncate sets the size. What it adds reads as zeroes.
+	// Truncate sets the size. Added bytes read as zeroes.
 	Truncate(size int64) error
-	// Allocate reserves blocks up to size, so that writing below it does not meet a full disk; the file's size and
-	// contents stay. ErrNotReserved where that cannot be had; nil on systems that have no such call.
+	// Allocate reserves blocks up to size, so that writes below it cannot fail because the disk is full; the file's size and
+	// contents stay. It returns ErrNotReserved if that is impossible, and nil on systems that have no such call.
 	Allocate(size int64) error
 	// Size returns the file's size in bytes.
 	Size() (int64, error)
 }
 
-// ErrLocked says that a lock is held by somebody else.
+// ErrLocked means that another holder has a lock.
 var ErrLocked = errors.New("vfs: locked")
 
 // LockedError is an ErrLocked that names the holder.
@@ -82,6 +82,6 @@ func (e *LockedError) Error() string {
 // Unwrap returns ErrLocked.
 func (e *LockedError) Unwrap() error { return ErrLocked }
 
-// ErrNotReserved is returned by Allocate where a sandbox, an old kernel or the file system refuses it. Files are written
-// without it just as well, and meet a full disk then.
+// ErrNotReserved is returned by Allocate if a sandbox, an old kernel or the file system refuses it. Files can be written
+// without it, but a write may then fail because the disk is full.
 var ErrNotReserved = errors.New("vfs: blocks cannot be reserved")

@@ -11,9 +11,9 @@ import (
 
 // Volume implements Placer.
 //
-// The UUID is asked of the file system itself (FS_IOC_GETFSUUID, since Linux 6.10), not taken from statfs: XFS makes its
-// f_fsid of the device's number, which changes with each attachment. Where the kernel does not know the call, inode and
-// birth time remain, which differ in every copy that was made file by file.
+// The UUID comes from the file system itself (FS_IOC_GETFSUUID, since Linux 6.10), not from statfs: XFS derives its f_fsid from
+// the device number, which changes with each attachment. If the kernel does not know the call, inode and birth time remain,
+// which differ in every copy that was made file by file.
 func (osFS) Volume(dir string) *Volume {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -2,9 +2,9 @@ package wait
 
 import "sync"
 
-// Signal wakes all goroutines that wait for a change of some state. A goroutine that waits takes the channel first, then
-// looks at the state, and then waits: a change in between closes the channel that it took, so that none is missed. The zero
-// value is ready to use.
+// Signal wakes all goroutines that wait for a change of a state. A waiting goroutine first gets the channel, then checks the
+// state, and then waits. So it misses no change: a change after the check closes the channel that it has. The zero value is
+// ready to use.
 type Signal struct {
 	mu sync.Mutex
 	ch chan struct{} // nil while nobody waits
@@ -20,7 +20,7 @@ func (s *Signal) Next() <-chan struct{} {
 	return s.ch
 }
 
-// Broadcast closes the channel that Next has returned since the last Broadcast.
+// Broadcast closes the channel that Next has returned since the last Broadcast, if any.
 func (s *Signal) Broadcast() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// Sleep returns nil after d, or ctx.Err() as soon as ctx ends. A ctx that has ended wins over a time that has passed.
+// Sleep returns nil after d, or ctx.Err() as soon as ctx ends. If both have happened, it returns ctx.Err().
 func Sleep(ctx context.Context, d time.Duration) error {
 	_, err := For(ctx, d)
 	return err
 }
 
-// Passed is what For returns when the time has passed, and with the error of a context that has ended.
+// Passed is the event that For returns if d has passed or ctx has ended.
 const Passed = -1
 
-// For waits until d has passed, ctx has ended, or one of the channels is closed or delivers a value. There are at most two;
-// a nil channel never delivers. For returns the index of the channel that ended the wait, otherwise Passed. The error is
-// ctx.Err(), which is checked last: a caller that sees nil may go on.
+// For waits until d has passed, ctx has ended, or one of the channels is closed or delivers a value. There may be at most two
+// channels; a nil channel never delivers. For returns the index of the channel that ended the wait, otherwise Passed. The error
+// is ctx.Err(), which is checked last: if it is nil, the caller may continue.
 func For(ctx context.Context, d time.Duration, events ...<-chan struct{}) (event int, err error) {
 	var c [2]<-chan struct{}
 	if copy(c[:], events) < len(events) {

@@ -17,7 +17,7 @@ func IsTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Draw draws line ten times a second, if w is a terminal that can, until the returned function is called.
+// Draw draws line ten times a second until the returned function is called, if w is a terminal that can redraw lines.
 func Draw(w io.Writer, line func() string) (done func()) {
 	if !IsTerminal(w) || os.Getenv("TERM") == "dumb" {
 		return func() {}
@@ -43,7 +43,7 @@ func Draw(w io.Writer, line func() string) (done func()) {
 	}
 }
 
-// Line is a bar of 24 characters, of which a part from 0 to 1 is done, and a text after it.
+// Line returns a bar of 24 characters, filled in proportion to part (0 to 1), followed by text.
 func Line(part float64, text string) string {
 	const width = 24
 	full := int(min(1, max(0, part)) * width)

@@ -14,7 +14,7 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// TestDraw: nothing is drawn where nobody would see it.
+// TestDraw: nothing is drawn unless the output is a terminal.
 func TestDraw(t *testing.T) {
 	var b bytes.Buffer
 	done := Draw(&b, func() string { return "line" })

@@ -14,18 +14,18 @@ import (
 type Command struct {
 	// Name is the whole name: "audit", or "audit replay" for the subcommand.
 	Name string
-	// Does continues the name to a sentence: "restores objects that one destination has lost".
+	// Does completes a sentence that begins with the name: "restores objects that one destination has lost".
 	Does string
-	// Synopsis has a line for each way to call it, without the name: "-at URL [-at URL …] [flags]".
+	// Synopsis has a line for each way to call the command, without its name: "-at URL [-at URL …] [flags]".
 	Synopsis []string
-	// Text explains, in paragraphs. Lines that are indented are printed as they are.
+	// Text is the description, in paragraphs. Indented lines are printed unchanged.
 	Text string
 	// Flags are the flags; nil means none.
 	Flags *flag.FlagSet
-	// Also are flags that another command's help describes: completion offers them.
+	// Also are flags that another command's help describes; completion offers them too.
 	Also *flag.FlagSet
-	// Choices are the values that a flag accepts, by its name: completion offers them. A flag whose value is called FILE, DIR or
-	// URL, or whose value lists its choices (`stop|drain`), needs no entry.
+	// Choices are the values that a flag accepts, by flag name; completion offers them. A flag needs no entry if its value is
+	// called FILE, DIR or URL, or if its value lists its choices (`stop|drain`).
 	Choices map[string][]string
 	// Exit has a line for each exit code: "3  something is still owed".
 	Exit []string
@@ -52,7 +52,7 @@ func (c *Command) Help(w io.Writer) {
 	}
 }
 
-// helpCommands prints how to call the subcommands.
+// helpCommands prints the synopses of the subcommands.
 func (c *Command) helpCommands(w io.Writer) {
 	for _, sub := range c.Commands {
 		for i, line := range sub.Synopsis {
@@ -65,7 +65,7 @@ func (c *Command) helpCommands(w io.Writer) {
 	}
 }
 
-// printDefaults prints the flags to w, and leaves the flag set's own output as it was.
+// printDefaults prints the flags to w, and restores the flag set's own output.
 func (c *Command) printDefaults(w io.Writer) {
 	before := c.Flags.Output()
 	c.Flags.SetOutput(w)
@@ -109,7 +109,7 @@ func (c *Command) Common(args []string, version string, stdout, stderr io.Writer
 	return 0, true
 }
 
-// Find returns the command that words name below c; nil if there is none.
+// Find returns the subcommand of c that words name; nil if there is none.
 func (c *Command) Find(words ...string) *Command {
 	if len(words) == 0 {
 		return c
@@ -122,8 +122,8 @@ func (c *Command) Find(words ...string) *Command {
 	return nil
 }
 
-// calledAs renames the command and its subcommands if the program has its name behind a prefix, as packages give it: the manual page
-// and the completion of penstock-audit must have that name.
+// calledAs renames the command and its subcommands if the program's file name has a prefix, as in packages: the manual page and
+// the completion of penstock-audit must use that name.
 func (c *Command) calledAs(program string) {
 	called := strings.TrimSuffix(filepath.Base(program), ".exe")
 	if !strings.HasSuffix(called, "-"+c.Name) {
@@ -148,15 +148,15 @@ func (c *Command) common() []*Command {
 	}
 }
 
-// values are what a flag's value may be.
+// values describes the values of a flag.
 type values struct {
-	name    string // of the value in the help; "" for a flag without one
+	name    string // the name of the value in the help; "" for a flag without a value
 	choices []string
 	files   bool
 	dirs    bool
 }
 
-// values returns what may follow a flag.
+// values returns the values that may follow a flag.
 func (c *Command) values(f *flag.Flag) values {
 	name, _ := flag.UnquoteUsage(f)
 	if b, ok := f.Value.(interface{ IsBoolFlag() bool }); ok && b.IsBoolFlag() {
@@ -175,7 +175,7 @@ func (c *Command) values(f *flag.Flag) values {
 	return v
 }
 
-// summary is the first clause of a flag's usage, for completion menus.
+// summary returns the first clause of a flag's usage, for completion menus.
 func summary(f *flag.Flag) string {
 	_, usage := flag.UnquoteUsage(f)
 	usage, _, _ = strings.Cut(usage, "; ")

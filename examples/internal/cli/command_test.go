@@ -74,7 +74,7 @@ func TestCommon(t *testing.T) {
 	}
 }
 
-// TestBash lets bash complete.
+// TestBash runs completion in bash.
 func TestBash(t *testing.T) {
 	bash := testserver.Find(t, "bash", "bash")
 	var script bytes.Buffer
@@ -121,7 +121,7 @@ func TestBash(t *testing.T) {
 	}
 }
 
-// TestShells lets zsh and fish read their scripts.
+// TestShells: zsh and fish can read their scripts.
 func TestShells(t *testing.T) {
 	for shell, args := range map[string][]string{"zsh": {"-n", "-c"}, "fish": {"-n", "-c"}} {
 		t.Run(shell, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestShells(t *testing.T) {
 	}
 }
 
-// TestMan lets groff read the page: no warning, and the text is there.
+// TestMan: groff reads the page without a warning, and the text is there.
 func TestMan(t *testing.T) {
 	var page bytes.Buffer
 	program().Man(&page, "v1")
@@ -159,7 +159,7 @@ func TestMan(t *testing.T) {
 	}
 }
 
-// TestCalledAs: a package gives programs a prefix, and pages and scripts are for the name that people type.
+// TestCalledAs: packages give programs a prefix; the manual page and the completion use the name that people type.
 func TestCalledAs(t *testing.T) {
 	for arg, want := range map[string]string{"/usr/bin/penstock-prog": "penstock-prog", "./prog": "prog", "/tmp/prog.test": "prog", "penstock-prog.exe": "penstock-prog"} {
 		c := program()

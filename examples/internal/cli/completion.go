@@ -23,10 +23,10 @@ func (c *Command) Completion(w io.Writer, shell string) error {
 	return nil
 }
 
-// all are the command itself and its subcommands.
+// all returns the command itself and its subcommands.
 func (c *Command) all() []*Command { return append([]*Command{c}, c.subcommands()...) }
 
-// subcommands are the program's own and the common ones.
+// subcommands returns the program's own subcommands and the common ones.
 func (c *Command) subcommands() []*Command { return append(slices.Clone(c.Commands), c.common()...) }
 
 // visit calls f for each flag.
@@ -38,7 +38,7 @@ func (c *Command) visit(f func(*flag.Flag)) {
 	}
 }
 
-// words are what completion offers for a command without flags: the shells, or the names of the other commands.
+// words returns what completion offers for a command without flags: the shells, or the names of the other commands.
 func (c *Command) words(root *Command) (words []string) {
 	switch c.word() {
 	case "completion":
@@ -51,7 +51,7 @@ func (c *Command) words(root *Command) (words []string) {
 	return words
 }
 
-// bash prints a function that finds the subcommand, then the flag before the cursor, and offers what may follow.
+// bash prints a function that finds the subcommand and the flag before the cursor, and offers what may follow.
 func (c *Command) bash(w io.Writer) {
 	var names []string
 	for _, sub := range c.subcommands() {
@@ -108,7 +108,7 @@ _%[2]s() {
 	fmt.Fprintf(w, "\tesac\n}\ncomplete -F _%s %s\n", ident(c.Name), c.Name)
 }
 
-// zsh prints a function for the completion system of zsh(1), which shows the meaning of each flag.
+// zsh prints a function for the completion system of zsh(1), which shows the description of each flag.
 func (c *Command) zsh(w io.Writer) {
 	fmt.Fprintf(w, "#compdef %[1]s\n# made by: %[1]s completion zsh\n_%[2]s() {\n\tlocal -a commands\n\tcommands=(\n", c.Name, ident(c.Name))
 	for _, sub := range c.subcommands() {
@@ -134,7 +134,7 @@ func (c *Command) zsh(w io.Writer) {
 	fmt.Fprintf(w, "\tesac\n}\n_%s \"$@\"\n", ident(c.Name))
 }
 
-// zshFlag is the argument of _arguments for a flag.
+// zshFlag returns the argument of _arguments for a flag.
 func zshFlag(f *flag.Flag, v values) string {
 	text := strings.NewReplacer("[", `\[`, "]", `\]`, ":", `\:`).Replace(summary(f))
 	spec := "*-" + f.Name + "[" + text + "]"
@@ -187,7 +187,7 @@ func (c *Command) fish(w io.Writer) {
 	}
 }
 
-// ident makes a name a function's name.
+// ident turns a name into the name of a shell function.
 func ident(name string) string { return strings.NewReplacer("-", "_", " ", "_").Replace(name) }
 
 // quote quotes for zsh.

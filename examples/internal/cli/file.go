@@ -14,18 +14,18 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// classesKey is the key of the file below which each class has settings of its own.
+// classesKey is the key of the file under which each class has its own settings.
 const classesKey = "classes"
 
-// file reads one YAML file into a Set. It uses the text of each scalar, and never the type that YAML gives it: "no" is the name of
-// a class like any other, and 0755 is no number in disguise.
+// file reads one YAML file into a Set. It uses the text of each scalar, and ignores the type that YAML gives it: "no" may be
+// the name of a class, and 0755 is not read as an octal number.
 type file struct {
 	s       *Set
 	name    string
 	skipped map[string]bool // flags that the command line or the environment gives
 }
 
-// readFile reads the flags that neither the command line nor the environment has given.
+// readFile reads the flags that were given neither on the command line nor in the environment.
 func (s *Set) readFile(path string, data []byte) {
 	f := &file{s: s, name: filepath.Base(path), skipped: map[string]bool{}}
 	if filepath.Dir(path) != "." {
@@ -54,7 +54,7 @@ func (s *Set) readFile(path string, data []byte) {
 	})
 }
 
-// document returns the mapping that the file consists of; nil if the file is empty.
+// document returns the top-level mapping; nil if the file is empty.
 func document(data []byte) (*yaml.Node, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
@@ -80,11 +80,11 @@ func syntaxLine(err error) int {
 	if m == nil {
 		return 1
 	}
-	n, _ := strconv.Atoi(m[1]) // digits
+	n, _ := strconv.Atoi(m[1]) // only digits, so it cannot fail
 	return n
 }
 
-// withoutLine is what such an error says beside the line.
+// withoutLine returns the text of such an error without the line.
 func withoutLine(err error) string {
 	return strings.TrimPrefix(lineNumber.ReplaceAllString(err.Error(), ""), "yaml: ")
 }
@@ -94,7 +94,7 @@ func (f *file) bad(line int, key, format string, a ...any) {
 	f.s.errs = append(f.s.errs, &Mistake{Origin{file: f.name, line: line, key: key}, "", fmt.Errorf(format, a...)})
 }
 
-// each calls visit for each key of a mapping, and reports keys that come twice.
+// each calls visit for each key of a mapping, and reports duplicate keys.
 func (f *file) each(n *yaml.Node, at string, visit func(key, value *yaml.Node)) {
 	n = resolve(n)
 	if n.Kind != yaml.MappingNode {
@@ -117,7 +117,7 @@ func (f *file) each(n *yaml.Node, at string, visit func(key, value *yaml.Node)) 
 	}
 }
 
-// find returns the option that a key names, or notes why there is none.
+// find returns the option that a key names; if there is none, it notes a mistake.
 func (f *file) find(key *yaml.Node, at string) *option {
 	o := f.s.option(key.Value)
 	path := join(at, key.Value)
@@ -161,7 +161,7 @@ func (f *file) class(name, settings *yaml.Node) {
 	})
 }
 
-// apply reads the value of an option in the shape of its kind.
+// apply reads the value of an option; the option's kind determines the expected shape.
 func (f *file) apply(o *option, at string, n *yaml.Node) {
 	switch o.kind {
 	case single:
@@ -191,7 +191,7 @@ func (f *file) apply(o *option, at string, n *yaml.Node) {
 	}
 }
 
-// item reads what belongs to one name: a value, a URL with its parameters, or a list of these.
+// item reads the value under one name: a value, a URL with its parameters, or a list of these.
 func (f *file) item(o *option, at, name string, n *yaml.Node) {
 	switch {
 	case n.Kind == yaml.SequenceNode:
@@ -211,7 +211,7 @@ func (f *file) item(o *option, at, name string, n *yaml.Node) {
 	}
 }
 
-// url returns the URL that a mapping of the URL and its parameters stands for.
+// url returns the URL that a mapping with the key url and its parameters stands for.
 func (f *file) url(at string, n *yaml.Node) (rawURL string, ok bool) {
 	base, query, before := "", url.Values{}, len(f.s.errs)
 	f.each(n, at, func(key, value *yaml.Node) {
@@ -239,7 +239,7 @@ func (f *file) url(at string, n *yaml.Node) (rawURL string, ok bool) {
 	return base + sep + query.Encode(), true
 }
 
-// parameter returns the value of a URL's parameter. A list is joined by commas, and a mapping is k=v&k=v, as tags are.
+// parameter returns the value of a URL parameter. A list is joined with commas; a mapping (tags) becomes k=v&k=v.
 func (f *file) parameter(at string, n *yaml.Node) (value string, ok bool) {
 	switch n.Kind {
 	case yaml.SequenceNode:
@@ -281,7 +281,7 @@ func (f *file) scalar(o *option, at, prefix string, n *yaml.Node) {
 	}
 }
 
-// take gives a value to an option, unless the command line or the environment has given one.
+// take sets an option to a value, unless the command line or the environment has set it.
 func (f *file) take(o *option, at, value string, line int) {
 	if f.skipped[o.name] {
 		return
@@ -308,10 +308,10 @@ func describe(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	}
-	return "one value" // which may be a URL with a password in it
+	return "one value" // do not show it: it may be a URL with a password
 }
 
-// join is a path of keys.
+// join returns a path of keys.
 func join(at, key string) string {
 	if at == "" {
 		return key

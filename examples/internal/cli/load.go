@@ -9,19 +9,19 @@ import (
 	"strings"
 )
 
-// envPrefix begins the name of every variable.
+// envPrefix is the prefix of the names of all variables.
 const envPrefix = "PENSTOCK_"
 
-// Variable is the name of the variable for a flag: PENSTOCK_SPOOL_MAX_BYTES for spool-max-bytes.
+// Variable returns the name of the environment variable for a flag: PENSTOCK_SPOOL_MAX_BYTES for spool-max-bytes.
 func Variable(name string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// Load reads the command line, then environ ("NAME=value", as os.Environ has it) and then the file that the flag fileFlag names,
-// if any ("" means that there is no such flag). A flag that one of them gives is not read from those that follow: a list or a
-// mapping replaces that of the others as a whole. Values of a variable for a list are separated by white space.
+// Load reads the command line, then environ ("NAME=value", as from os.Environ), and then the file that the flag fileFlag names
+// ("" if there is no such flag). A flag that one source gives is ignored in the later ones: its list or mapping replaces theirs
+// as a whole. The values of a list in a variable are separated by white space.
 //
-// Its only error is flag.ErrHelp. Mistakes are added to those that Err lists.
+// The only error is flag.ErrHelp. Mistakes are added to those that Err returns.
 func (s *Set) Load(args, environ []string, fileFlag string) error {
 	if err := s.parse(args); err != nil {
 		return err
@@ -56,17 +56,17 @@ func (s *Set) parse(args []string) error {
 		if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
 			err = errors.New("-" + name + ": there is no such flag" + suggest(name, s.names()))
 		}
-		args = s.Args() // what follows the mistake
+		args = s.Args() // the arguments after the mistake
 		if arg, ok := strings.CutPrefix(err.Error(), "bad flag syntax: "); ok {
 			name, _, _ := strings.Cut(arg, "=") // the value may be a URL with a password
 			err = errors.New(name + ": it is no flag: write -NAME or -NAME=VALUE")
-			args = args[1:] // package flag stops before it
+			args = args[1:] // package flag stops before this argument
 		}
 		s.errs = append(s.errs, err)
 	}
 }
 
-// notePlain notes the flags that were given and that flag.FlagSet's own methods have defined.
+// notePlain records the given flags that were defined by flag.FlagSet's own methods.
 func (s *Set) notePlain() {
 	s.Visit(func(f *flag.Flag) {
 		if o := s.option(f.Name); len(o.given) == 0 {
@@ -81,7 +81,7 @@ func (s *Set) names() (names []string) {
 	return names
 }
 
-// readEnvironment reads the variables of flags that the command line does not give.
+// readEnvironment reads the variables of flags that were not given on the command line.
 func (s *Set) readEnvironment(environ []string) {
 	vars := map[string]string{}
 	for _, v := range environ {
@@ -116,7 +116,7 @@ func (s *Set) readEnvironment(environ []string) {
 	}
 }
 
-// foreign reports whether a variable is one that Kubernetes or Docker sets in every container for a service of that name, or
+// foreign reports whether a variable is one that Kubernetes or Docker sets in every container for a service named penstock, or
 // one that Penstock's own code uses.
 func foreign(name string) bool {
 	name = strings.TrimPrefix(name, envPrefix)

@@ -59,7 +59,7 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-// load reads a file, with a command line and an environment.
+// load reads a file together with a command line and an environment.
 func load(t *testing.T, text string, environ []string, args ...string) (*settings, *Set) {
 	t.Helper()
 	c, s := newSettings()
@@ -119,8 +119,8 @@ dest:
 	}
 }
 
-// TestOrder: the command line comes before the environment, the environment before the file, and the file before the default.
-// A list or mapping replaces the others as a whole.
+// TestOrder: the command line overrides the environment, the environment the file, and the file the default. A list or mapping
+// replaces the others as a whole.
 func TestOrder(t *testing.T) {
 	file := "spool: file\nmax-bytes: 1\nadopt: [file1, file2]\nlisten: {a: file}\ncodec: gzip\nclasses: {web: {codec: gzip}}\n"
 	env := []string{"PENSTOCK_SPOOL=env", "PENSTOCK_MAX_BYTES=2", "PENSTOCK_ADOPT=env1 env2", "PENSTOCK_LOG_LEVEL=debug", "OTHER=1"}
@@ -200,7 +200,7 @@ Web: 1
 	}
 }
 
-// TestBadSyntax: what follows an argument that is no flag is read, and its value is not shown.
+// TestBadSyntax: the arguments after one that is no flag are read, and its value is not shown.
 func TestBadSyntax(t *testing.T) {
 	c, s := load(t, "", nil, "---spool=u:hunter2@x", "-=hunter2", "--=x", "-spool", "/x", "----")
 	want := []string{
@@ -216,7 +216,7 @@ func TestBadSyntax(t *testing.T) {
 	}
 }
 
-// TestNotYAML: what is no YAML is named with its line.
+// TestNotYAML: invalid YAML is reported with its line.
 func TestNotYAML(t *testing.T) {
 	for text, want := range map[string]string{
 		"spool: /x\n\tgrace: 1s\n":     "prog.yaml:2: found a tab character that violates indentation",
@@ -241,7 +241,7 @@ func TestNotYAML(t *testing.T) {
 	}
 }
 
-// TestFileMissing: the place that names the file is named.
+// TestFileMissing: the error names the setting that names the file.
 func TestFileMissing(t *testing.T) {
 	_, s := newSettings()
 	if err := s.Load([]string{"-config", "/no/such/file"}, nil, "config"); err != nil || s.Err() == nil || !strings.HasPrefix(s.Err().Error(), "-config: open /no/such/file: ") {
@@ -252,7 +252,7 @@ func TestFileMissing(t *testing.T) {
 	}
 }
 
-// TestChanged: order and place do not matter, values do.
+// TestChanged: order and place of values do not matter.
 func TestChanged(t *testing.T) {
 	_, before := load(t, "spool: /x\nlisten: {a: 1, b: 2}\n", nil, "-offline")
 	_, after := load(t, "listen: {b: 2, a: 1}\nmax-bytes: 3\n", []string{"PENSTOCK_SPOOL=/x"})
@@ -261,7 +261,7 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-// TestTable: each flag has a row, with the variable or the word that there is none.
+// TestTable: each flag has a row, with its variable or the statement that there is none.
 func TestTable(t *testing.T) {
 	_, s := newSettings()
 	s.FlagOnly("offline")

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Man prints the manual page of a program in the language of man(7): what Help says of it and of each subcommand.
+// Man prints the manual page of a program in the language of man(7), with the text that Help prints for it and each subcommand.
 func (c *Command) Man(w io.Writer, version string) {
 	fmt.Fprintf(w, ".TH %s 1 \"\" \"%s\" \"Penstock\"\n", strings.ToUpper(c.Name), roff(c.Name+" "+version))
 	fmt.Fprintf(w, ".SH NAME\n%s \\- %s\n", roff(c.Name), roff(c.Does))
@@ -38,7 +38,7 @@ func (c *Command) Man(w io.Writer, version string) {
 	manExit(w, ".SH EXIT STATUS\n", c.Exit)
 }
 
-// manText prints paragraphs. Indented lines are printed as they are.
+// manText prints paragraphs. Indented lines are printed unchanged.
 func manText(w io.Writer, text string) {
 	literal := false
 	for line := range strings.Lines(strings.TrimSpace(text)) {
@@ -70,7 +70,7 @@ func manFlags(w io.Writer, flags *flag.FlagSet) {
 	})
 }
 
-// defaultOf is " (default X)", or empty for a flag whose default is nothing or is said in its usage.
+// defaultOf returns " (default X)", or "" if the default is a zero value or the usage names it.
 func defaultOf(f *flag.Flag) string {
 	if f.DefValue == "" || f.DefValue == "false" || f.DefValue == "0" || strings.Contains(f.Usage, "(default") {
 		return ""
@@ -95,7 +95,7 @@ func roff(s string) string {
 	return strings.NewReplacer(`\`, `\e`, "-", `\-`, "…", `\&...`, `"`, `\(dq`, "“", `\(dq`, "”", `\(dq`).Replace(s)
 }
 
-// roffLine escapes a line, whose first character must not be read as a request.
+// roffLine escapes a line so that its first character is not read as a request.
 func roffLine(s string) string {
 	if s = roff(s); strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
 		return `\&` + s

@@ -18,7 +18,7 @@ type Origin struct {
 // Item is NAME in NAME=VALUE; "" if the value has no name.
 func (o Origin) Item() string { return o.item }
 
-// Source names the kind of place: "the command line", the variable, or the file with its line.
+// Source returns the place without the flag or key: "the command line", the variable, or the file with its line.
 func (o Origin) Source() string {
 	switch {
 	case o.file != "":
@@ -29,7 +29,7 @@ func (o Origin) Source() string {
 	return "the command line"
 }
 
-// String names the place: "-dest idc", "PENSTOCK_DEST idc" or "collector.yaml:12: dest.idc".
+// String returns the place: "-dest idc", "PENSTOCK_DEST idc" or "collector.yaml:12: dest.idc".
 func (o Origin) String() string {
 	switch {
 	case o.file != "":
@@ -47,7 +47,7 @@ type Mistake struct {
 	err   error
 }
 
-// Error is one line, also for several mistakes in one value.
+// Error returns one line, even for several mistakes in one value.
 func (m *Mistake) Error() string {
 	text := strings.ReplaceAll(m.err.Error(), "\n", "; ")
 	if m.value == "" {

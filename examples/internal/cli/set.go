@@ -14,9 +14,9 @@ import (
 )
 
 // Set is a set of flags, each of which may also be given by a variable or in a file: see Load. Its methods define flags like
-// those of flag.FlagSet, whose own methods may be used as well. A flag has one of four shapes in the file:
+// those of flag.FlagSet, which may be used as well. In the file, a flag has one of four shapes:
 //
-//   - one value, the shape of all flags that nothing else is said of;
+//   - one value, the shape of every flag that is not one of the following;
 //   - a list, see List;
 //   - named values, such as listeners by class: see Named;
 //   - a value for all classes, and others for single ones: see PerClass.
@@ -28,22 +28,22 @@ type Set struct {
 	unread  bool // the file could not be read
 }
 
-// option is what is known of a flag beside what its flag.Flag says.
+// option holds what is known about a flag in addition to its flag.Flag.
 type option struct {
 	name string
 	set  func(string) error
 	kind kind
 	// alone: the flag exists on the command line only.
 	alone bool
-	// ofClass: the names of its values are classes, so that the file may have it below a class.
+	// ofClass: the names of the flag's values are classes, so that the file may give the flag below a class.
 	ofClass bool
-	// reload says what a change of the value does while the program runs; "" means that it takes a new process.
+	// reload says what a change of the value does while the program runs; "" means that the change needs a new process.
 	reload string
 
 	given []Given
 }
 
-// kind is the shape of a flag in the file.
+// kind is the shape of a flag's values in the file.
 type kind uint8
 
 const (
@@ -63,22 +63,22 @@ type Given struct {
 // NewSet returns an empty Set for the program of that name.
 func NewSet(name string) *Set {
 	s := &Set{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), options: map[string]*option{}}
-	s.SetOutput(io.Discard) // Err has the mistakes
+	s.SetOutput(io.Discard) // Err returns the mistakes instead
 	return s
 }
 
-// add defines a flag that set reads.
+// add defines a flag whose values are passed to set.
 func (s *Set) add(name, usage string, k kind, set func(string) error) *option {
 	o := &option{name: name, set: set, kind: k}
 	s.options[name] = o
 	s.Func(name, usage, func(v string) error {
 		s.take(o, v, Origin{flag: name})
-		return nil // take has noted the mistake, so that the rest of the line is read, too
+		return nil // take has recorded the mistake; without an error here, the rest of the command line is read, too
 	})
 	return o
 }
 
-// take reads a value, and notes where it comes from.
+// take sets a value, and records where it was given.
 func (s *Set) take(o *option, value string, at Origin) {
 	at.item = o.item(value)
 	o.given = append(o.given, Given{value, at})
@@ -87,7 +87,7 @@ func (s *Set) take(o *option, value string, at Origin) {
 	}
 }
 
-// item is the name in NAME=VALUE.
+// item returns NAME of NAME=VALUE.
 func (o *option) item(value string) string {
 	if name, _, ok := strings.Cut(value, "="); ok && o.kind >= named {
 		return name
@@ -95,7 +95,7 @@ func (o *option) item(value string) string {
 	return ""
 }
 
-// shown is a value as messages may show it. A URL may contain a password by mistake, and is not shown.
+// shown returns a value as messages may show it. A URL is not shown, because it may contain a password.
 func (o *option) shown(value string) string {
 	if o.kind == urls || strings.Contains(value, "://") {
 		return ""
@@ -103,7 +103,7 @@ func (o *option) shown(value string) string {
 	return value
 }
 
-// Value defines a flag whose value set reads.
+// Value defines a flag whose value is passed to set.
 func (s *Set) Value(name, usage string, set func(string) error) { s.add(name, usage, single, set) }
 
 // Text defines a flag for any text.
@@ -119,8 +119,8 @@ func (s *Set) List(to *[]string, name, usage string) {
 // Named defines a flag whose values have the form NAME=VALUE. In the file they are a mapping by name, whose values may be lists.
 func (s *Set) Named(name, usage string, set func(string) error) { s.add(name, usage, named, set) }
 
-// URLs is Named for values that are URLs. In the file, a mapping may stand for a URL: its key url has the URL, and each other
-// key is a parameter of it.
+// URLs is Named for values that are URLs. In the file, a mapping may stand for a URL: its key url contains the URL, and each
+// other key is a URL parameter.
 func (s *Set) URLs(name, usage string, set func(string) error) { s.add(name, usage, urls, set) }
 
 // Size defines a flag for a number of bytes.
@@ -140,7 +140,7 @@ func (s *Set) Duration(to *time.Duration, name, usage string) {
 	})
 }
 
-// Choice defines a flag that takes one of several values.
+// Choice defines a flag that accepts one of several values.
 func (s *Set) Choice(to *string, name, usage string, choices ...string) {
 	s.add(name, usage, single, func(v string) error {
 		if !slices.Contains(choices, v) {
@@ -151,7 +151,7 @@ func (s *Set) Choice(to *string, name, usage string, choices ...string) {
 	})
 }
 
-// PerClass is a value for all classes, and those for single classes that differ.
+// PerClass is a value for all classes, with exceptions for single classes.
 type PerClass[T any] struct {
 	All  T
 	Only map[string]T
@@ -165,8 +165,8 @@ func (p PerClass[T]) Of(class string) T {
 	return p.All
 }
 
-// Classed defines a flag that holds for all classes or, as CLASS=value, for one. In the file, the key at the top holds for all,
-// and the one below classes and the class holds for that class.
+// Classed defines a flag that applies to all classes or, as CLASS=value, to one. In the file, the key at the top level applies
+// to all classes, and the key below classes and a class applies to that class.
 func Classed[T any](s *Set, to *PerClass[T], name, usage string, parse func(string) (T, error)) {
 	s.add(name, usage+"; also CLASS=value, repeatable", perClass, func(given string) error {
 		class, value, one := strings.Cut(given, "=")
@@ -192,22 +192,23 @@ func Classed[T any](s *Set, to *PerClass[T], name, usage string, parse func(stri
 // OfClasses notes that the names of a flag's values are classes: in the file its values may also be below classes and the class.
 func (s *Set) OfClasses(name string) { s.option(name).ofClass = true }
 
-// FlagOnly keeps flags out of the environment and the file: those that ask for something else than the program's service, and
-// the one that names the file.
+// FlagOnly excludes flags from the environment and the file: the flags that make the program do something other than its
+// service, and the flag that names the file.
 func (s *Set) FlagOnly(names ...string) {
 	for _, name := range names {
 		s.option(name).alone = true
 	}
 }
 
-// Reloads notes what a change of flags does while the program runs, for the table. Flags that are not named take a new process.
+// Reloads notes, for the table, what a change of flags does while the program runs. A change of any other flag needs a new
+// process.
 func (s *Set) Reloads(does string, names ...string) {
 	for _, name := range names {
 		s.option(name).reload = does
 	}
 }
 
-// option returns what is known of a flag; flags that were defined by the methods of flag.FlagSet have the shape of one value.
+// option returns the option of a flag. A flag that was defined by the methods of flag.FlagSet has the shape of one value.
 func (s *Set) option(name string) *option {
 	if o := s.options[name]; o != nil {
 		return o
@@ -221,7 +222,7 @@ func (s *Set) option(name string) *option {
 	return o
 }
 
-// Given returns the values of a flag in the order in which they were read; nil if only its default holds.
+// Given returns the values of a flag in the order in which they were read; nil if the flag was not given.
 func (s *Set) Given(name string) []Given {
 	if o := s.options[name]; o != nil {
 		return o.given
@@ -229,7 +230,7 @@ func (s *Set) Given(name string) []Given {
 	return nil
 }
 
-// Changed lists the flags that were given other values in s than in before.
+// Changed lists the flags whose given values in s differ from those in before.
 func (s *Set) Changed(before *Set) (names []string) {
 	s.VisitAll(func(f *flag.Flag) {
 		if !maps.Equal(tally(s.Given(f.Name)), tally(before.Given(f.Name))) {
@@ -239,7 +240,7 @@ func (s *Set) Changed(before *Set) (names []string) {
 	return names
 }
 
-// tally counts values: their order and their places do not matter.
+// tally counts values, ignoring their order and places.
 func tally(given []Given) map[string]int {
 	m := map[string]int{}
 	for _, g := range given {
@@ -248,8 +249,8 @@ func tally(given []Given) map[string]int {
 	return m
 }
 
-// Bad adds a mistake in the value of a flag that was found after Load. item is the name in NAME=VALUE, one
-// value of several, or "".
+// Bad adds a mistake that was found after Load in the value of a flag. item is the name in NAME=VALUE, one value of several, or
+// "".
 func (s *Set) Bad(name, item, format string, a ...any) {
 	s.BadAt(s.Origin(name, item), format, a...)
 }
@@ -259,12 +260,12 @@ func (s *Set) BadAt(at Origin, format string, a ...any) {
 	s.errs = append(s.errs, &Mistake{at, "", fmt.Errorf(format, a...)})
 }
 
-// Stray adds the mistake of an argument that belongs to no flag.
+// Stray adds a mistake for an argument that belongs to no flag.
 func (s *Set) Stray(arg string) {
 	s.errs = append(s.errs, fmt.Errorf("unexpected argument %q: flags begin with -, and a value follows its flag", arg))
 }
 
-// OfOneClass returns what was given for single classes by flags that Classed has defined, by name of flag.
+// OfOneClass returns the values given for single classes to flags that Classed has defined, in the order of the flags' names.
 func (s *Set) OfOneClass() (given []Given) {
 	for _, name := range s.names() {
 		for _, g := range s.Given(name) {
@@ -276,7 +277,7 @@ func (s *Set) OfOneClass() (given []Given) {
 	return given
 }
 
-// Origin says where a flag, or its value for item, was given. One that was not given is named as a flag.
+// Origin returns where a flag, or its value for item, was given. A flag that was not given is named as a flag.
 func (s *Set) Origin(name, item string) Origin {
 	for _, g := range slices.Backward(s.Given(name)) {
 		if item == "" || g.item == item || g.Value == item {
@@ -289,13 +290,13 @@ func (s *Set) Origin(name, item string) Origin {
 // Err lists the mistakes, nil if there are none.
 func (s *Set) Err() error { return errors.Join(s.errs...) }
 
-// Unread reports whether Load could not read the file at all. What is missing then may be in it.
+// Unread reports whether Load could not read the file at all. Missing settings may then be in the file.
 func (s *Set) Unread() bool { return s.unread }
 
-// Mistakes are the parts of Err.
+// Mistakes returns the parts of Err.
 func (s *Set) Mistakes() []error { return slices.Clone(s.errs) }
 
-// Warnings are what Load found strange and not wrong.
+// Warnings returns what Load found suspicious but not wrong.
 func (s *Set) Warnings() []string { return s.warns }
 
 // ParseSize reads a number of bytes: 1048576, 64KiB, 64MiB, 2GiB, 1TiB.
@@ -313,7 +314,7 @@ func ParseSize(s string) (int64, error) {
 	return n << shift, nil
 }
 
-// OneOf is "a, b or c".
+// OneOf returns "a, b or c".
 func OneOf(names []string) string {
 	last := len(names) - 1
 	if last == 0 {

@@ -21,7 +21,7 @@ func suggest(name string, known []string) string {
 	return "; did you mean " + best + "?"
 }
 
-// distance is the number of letters to insert, to remove, to replace or to swap with the next one.
+// distance returns how many letters must be inserted, removed, replaced or swapped with the next one to turn a into b.
 func distance(a, b string) int {
 	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

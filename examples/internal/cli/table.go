@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Table is the table of all flags for the documentation, in Markdown.
+// Table returns the table of all flags for the documentation, in Markdown.
 func (s *Set) Table() string {
 	var b strings.Builder
 	b.WriteString("| flag and key | variable | value | meaning | a change at SIGHUP |\n|---|---|---|---|---|\n")

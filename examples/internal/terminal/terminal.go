@@ -1,5 +1,6 @@
-// Package terminal makes text safe to be written to a terminal. Names of files and of objects, and what servers answer, are chosen by
-// others: with an escape sequence or a newline in them they could control the terminal, or say that all is well.
+// Package terminal makes text safe to write to a terminal. Other parties choose the names of files and objects and the answers
+// of servers: with an escape sequence or a newline in them they could control the terminal, or forge a line that says all is
+// well.
 package terminal
 
 import (
@@ -9,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Printable replaces what could control a terminal, newlines included.
+// Printable replaces characters that could control a terminal, including newlines.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -19,7 +20,7 @@ func Printable(s string) string {
 	}, s)
 }
 
-// Paragraph is Printable for the text of an error, which joins others with newlines: the lines after the first one are indented.
+// Paragraph is Printable for the text of a joined error, which contains newlines: it indents the lines after the first one.
 func Paragraph(s string) string {
 	all := strings.Split(s, "\n")
 	for i := range all {
@@ -28,8 +29,8 @@ func Paragraph(s string) string {
 	return strings.Join(all, "\n    ")
 }
 
-// EscapeJSON escapes in JSON what does not print. JSON itself escapes only the first 32 characters, and a terminal obeys others. They
-// occur in strings only, so that it has the same meaning.
+// EscapeJSON escapes characters in JSON that are not printable. JSON itself escapes only the first 32 characters, but terminals
+// obey others, too. Such characters occur in strings only, so the JSON keeps its meaning.
 func EscapeJSON(b []byte) []byte {
 	clean := true
 	for _, c := range string(b) {

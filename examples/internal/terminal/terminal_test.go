@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-go/penstock/examples/internal/terminal"
 )
 
-// FuzzText: nothing that does not print is left, and JSON keeps its meaning.
+// FuzzText: no unprintable character is left, and JSON keeps its meaning.
 func FuzzText(f *testing.F) {
 	for _, s := range []string{"plain", "a\nb", "\x1b]0;x\a", "\u009b2J", "\u202ex", "\U000e0001", "\xff"} {
 		f.Add(s)

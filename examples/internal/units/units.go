@@ -1,4 +1,4 @@
-// Package units writes numbers for people, alike in all programs.
+// Package units formats numbers for people, in the same way in all programs.
 package units
 
 import (
@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// Size writes a number of bytes in its largest unit: 37.5 MiB.
+// Size formats a number of bytes in its largest unit: 37.5 MiB.
 func Size[N int64 | uint64](n N) string {
 	const unit = 1 << 10
 	if n < unit {
@@ -19,7 +19,7 @@ func Size[N int64 | uint64](n N) string {
 	return fmt.Sprintf("%.1f %ciB", f, "KMGTPE"[prefix-1])
 }
 
-// Grouped writes a number with a comma after each thousand: 1,234,567.
+// Grouped formats a number with a comma between groups of three digits: 1,234,567.
 func Grouped(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -1,8 +1,8 @@
 // Package capture reads the UDP datagrams of pcap and pcapng files, also gzipped ones, without libpcap.
 //
-// A [Reader] yields each datagram with its time and its source. Fragments are joined. Each packet that yields none is counted by
-// its cause, so that packets = datagrams + skipped. The files come from others: whatever is in them, a Reader returns an error at
-// worst, and its memory is bounded.
+// A [Reader] yields each datagram with its time and its source, and joins fragments. It counts each packet that yields no
+// datagram by cause, so that packets = datagrams + skipped. The files come from other parties: whatever they contain, a Reader
+// at worst returns an error, and its memory is bounded.
 package capture
 
 import (
@@ -20,11 +20,11 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
-// Datagram is one UDP datagram. Its Payload is the caller's.
+// Datagram is one UDP datagram. The caller owns its Payload.
 type Datagram struct {
 	Time    time.Time
 	Source  netip.AddrPort
-	Port    uint16 // of the destination
+	Port    uint16 // the destination port
 	Payload []byte
 }
 
@@ -48,7 +48,7 @@ type Reader struct {
 	fragments fragments
 }
 
-// maxPacket bounds a packet: libpcap's own bound.
+// maxPacket bounds a packet; libpcap has the same limit.
 const maxPacket = 256 << 10
 
 // NewReader returns a reader of the datagrams to a port; 0 means any.
@@ -106,10 +106,10 @@ func (r *Reader) openNG(in io.Reader) error {
 	return nil
 }
 
-// Packets is how many packets were read.
+// Packets returns how many packets were read.
 func (r *Reader) Packets() uint64 { return r.packets }
 
-// Skipped is how many packets yielded no datagram, by cause.
+// Skipped returns how many packets yielded no datagram, by cause.
 func (r *Reader) Skipped() map[string]uint64 {
 	m := maps.Clone(r.skipped)
 	if n := r.fragments.waiting(); n > 0 {
@@ -118,7 +118,7 @@ func (r *Reader) Skipped() map[string]uint64 {
 	return m
 }
 
-// eof names the end in the middle of something.
+// eof describes an end of the file where there should be more; it returns any other error unchanged.
 func eof(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the file ends in the middle of something: it was cut off")
@@ -126,8 +126,8 @@ func eof(err error) error {
 	return err
 }
 
-// Next returns the next datagram; io.EOF at the end of the file. Another error says which packet cannot be read, and ends the
-// file: what follows a damaged length is not to be trusted.
+// Next returns the next datagram; io.EOF at the end of the file. Any other error says which packet cannot be read, and is
+// final: after a damaged length nothing in the file can be trusted.
 func (r *Reader) Next() (Datagram, error) {
 	for {
 		data, info, link, err := r.read()
@@ -142,13 +142,13 @@ func (r *Reader) Next() (Datagram, error) {
 		if cause == "" {
 			return d, nil
 		}
-		if cause != Incomplete { // it waits for the others
+		if cause != Incomplete { // an incomplete datagram waits for its other fragments
 			r.skipped[cause]++
 		}
 	}
 }
 
-// read reads a packet. io.EOF is the end between two packets.
+// read reads a packet. It returns io.EOF only at the end of the file between two packets.
 func (r *Reader) read() (data []byte, info gopacket.CaptureInfo, link layers.LinkType, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -165,7 +165,7 @@ func (r *Reader) read() (data []byte, info gopacket.CaptureInfo, link layers.Lin
 	return data, info, link, err
 }
 
-// decode finds the datagram in a packet, or says why there is none.
+// decode finds the datagram in a packet, or returns the cause why there is none.
 func (r *Reader) decode(data []byte, info gopacket.CaptureInfo, link layers.LinkType) (d Datagram, cause string) {
 	if info.CaptureLength < info.Length {
 		return d, Cut

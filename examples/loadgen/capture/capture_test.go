@@ -41,7 +41,7 @@ func ipv4(p layers.IPProtocol) *layers.IPv4 {
 
 func udp(port layers.UDPPort) *layers.UDP { return &layers.UDP{SrcPort: 5140, DstPort: port} }
 
-// packets are one of each kind.
+// packets has one packet of each kind.
 func packets(t testing.TB) [][]byte {
 	ip6 := &layers.IPv6{Version: 6, NextHeader: layers.IPProtocolUDP, SrcIP: net.ParseIP("2001:db8::7"), DstIP: net.ParseIP("2001:db8::1")}
 	long := bytes.Repeat([]byte("0123456789"), 190)
@@ -148,7 +148,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestSnapLength: what the capture has cut off is not sent as if it were whole.
+// TestSnapLength: a datagram that the capture has cut is not sent as if it were whole.
 func TestSnapLength(t *testing.T) {
 	p := packets(t)[0]
 	var b bytes.Buffer
@@ -162,7 +162,7 @@ func TestSnapLength(t *testing.T) {
 	}
 }
 
-// TestCutAnywhere: a file that ends in the middle of a packet yields what is before it, and an error that says so.
+// TestCutAnywhere: a file that ends in the middle of a packet yields the packets before it, and an error that says so.
 func TestCutAnywhere(t *testing.T) {
 	for _, ng := range []bool{false, true} {
 		whole := file(t, ng, packets(t))
@@ -170,7 +170,7 @@ func TestCutAnywhere(t *testing.T) {
 		for n := range len(packets(t)) + 1 {
 			ends[len(file(t, ng, packets(t)[:n]))] = n
 		}
-		if ng { // between two blocks a cut cannot be seen either: here, between the section's and the interface's
+		if ng { // nor can a cut between two blocks be detected: here, between those of the section and the interface
 			ends[int(binary.LittleEndian.Uint32(whole[4:]))] = 0
 		}
 		for at := range whole {
@@ -188,7 +188,7 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
-// TestNoCapture: other files are refused by what they are not.
+// TestNoCapture: files of other kinds are refused with the reason.
 func TestNoCapture(t *testing.T) {
 	for _, data := range []string{"", "x", "hello, this is a text", strings.Repeat("\x00", 100), "\x1f\x8b broken"} {
 		if _, _, err := read([]byte(data), 0); err == nil {
@@ -197,7 +197,7 @@ func TestNoCapture(t *testing.T) {
 	}
 }
 
-// TestFragmentsBounded: fragments that never become whole are given up, and all are counted.
+// TestFragmentsBounded: fragments that never form a whole datagram are given up, and all are counted.
 func TestFragmentsBounded(t *testing.T) {
 	f := newFragments()
 	const n = 3 * maxWaiting

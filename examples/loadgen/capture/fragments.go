@@ -12,11 +12,11 @@ import (
 const (
 	// fragmentTime is how long the fragments of a datagram wait for each other, as in Linux.
 	fragmentTime = 30 * time.Second
-	// maxWaiting bounds the datagrams that wait.
+	// maxWaiting bounds the datagrams that wait for fragments.
 	maxWaiting = 4096
 )
 
-// fragments joins fragments of IPv4. Those of IPv6 are counted as incomplete: senders of UDP avoid them, and routers drop them.
+// fragments joins fragments of IPv4. It counts fragments of IPv6 as incomplete: UDP senders avoid them, and routers drop them.
 type fragments struct {
 	four  *ip4defrag.IPv4Defragmenter
 	wait  map[fragmentKey]waiting
@@ -39,7 +39,7 @@ func newFragments() fragments {
 	return fragments{four: ip4defrag.NewIPv4Defragmenter(), wait: map[fragmentKey]waiting{}}
 }
 
-// waiting is how many fragments have not become part of a datagram.
+// waiting returns how many fragments have not become part of a datagram.
 func (f *fragments) waiting() (n uint64) {
 	for _, w := range f.wait {
 		n += w.n
@@ -47,13 +47,14 @@ func (f *fragments) waiting() (n uint64) {
 	return n + f.lost
 }
 
-// joined returns how many fragments before the last ones have become part of datagrams since the last call.
+// joined returns how many fragments, not counting the last one of each datagram, have become part of a datagram since the last
+// call.
 func (f *fragments) joined() (n uint64) {
 	n, f.whole = f.whole, 0
 	return n
 }
 
-// transport returns what a packet carries above IP if that is UDP.
+// transport returns the UDP datagram that a packet carries, with its header, or the cause why there is none.
 func (f *fragments) transport(packet gopacket.Packet, network gopacket.NetworkLayer, at time.Time) (from netip.Addr, payload []byte, cause string) {
 	switch ip := network.(type) {
 	case *layers.IPv4:
@@ -80,14 +81,14 @@ func (f *fragments) transport(packet gopacket.Packet, network gopacket.NetworkLa
 	return from, nil, NotUDP
 }
 
-// join adds a fragment. It returns the datagram that the fragment completes.
+// join adds a fragment. It returns the datagram if the fragment completes it.
 func (f *fragments) join(ip *layers.IPv4, from netip.Addr, at time.Time) (netip.Addr, []byte, string) {
 	to, _ := netip.AddrFromSlice(ip.DstIP.To4())
 	key := fragmentKey{from, to, ip.Id, ip.Protocol}
 	f.expire(at)
 	out, err := f.four.DefragIPv4WithTimestamp(ip, at)
 	switch {
-	case err != nil: // it has dropped the others, too
+	case err != nil: // the defragmenter has dropped the other fragments, too
 		f.lost += f.wait[key].n
 		delete(f.wait, key)
 		return from, nil, Malformed
@@ -100,7 +101,7 @@ func (f *fragments) join(ip *layers.IPv4, from netip.Addr, at time.Time) (netip.
 	return from, out.Payload, ""
 }
 
-// expire gives up datagrams that have waited too long or, if there are too many, all.
+// expire gives up datagrams that have waited too long or, if too many are waiting, all of them.
 func (f *fragments) expire(now time.Time) {
 	if len(f.wait) == 0 {
 		return

@@ -6,7 +6,7 @@ import (
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 )
 
-// Somebody else's lines become lines that prove themselves.
+// Foreign bytes become lines that prove themselves.
 func ExampleStamp() {
 	tally := fwlog.NewTally("trial", 3)
 	for seq, text := range []string{"one", "two", "three"} {

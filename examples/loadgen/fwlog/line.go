@@ -1,5 +1,5 @@
-// Package fwlog makes log lines like a firewall's that prove themselves: each contains the run it belongs to, its source, its
-// sequence number and a checksum. A Tally of the lines that arrived says which ones are missing, duplicated or altered.
+// Package fwlog makes log lines like those of a firewall that prove themselves: each contains its run, its source, its sequence
+// number and a checksum. A Tally of the lines that arrived says which ones are missing, duplicated or altered.
 package fwlog
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// MinSize is the smallest line in bytes that has room for what every line must carry.
+// MinSize is the smallest size of a line in bytes; below it, the required fields do not fit.
 const MinSize = 160
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -25,8 +25,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 //
 //	<134>Nov 22 08:00:00 fw-03 filterlog: run=a1 src=3 seq=1234 …
 //
-// The checksum covers everything from "run=" to the space before "crc=", so that a relay may rewrite the header. A line that was
-// made of somebody else's bytes ends in the same way (see Stamp), and has a checksum of these bytes as well.
+// The checksum covers everything from "run=" to the space before "crc=", so that a relay may rewrite the header. A line made
+// from foreign bytes ends in the same way (see Stamp), and also contains a checksum of those bytes.
 
 // Format is the form of a line's header.
 type Format uint8
@@ -37,7 +37,7 @@ const (
 	RFC3164
 )
 
-// Formats are the names of the formats, as their numbers.
+// Formats are the names of the formats, indexed by Format.
 var Formats = []string{"rfc5424", "rfc3164"}
 
 // Generator makes lines of one run. It is not safe for concurrent use.
@@ -45,8 +45,8 @@ type Generator struct {
 	run  string
 	rnd  *rand.Rand
 	now  []byte // formatted time, refreshed by Tick
-	old  []byte // the same as RFC 3164 has it
-	text []byte // to cut messages from: composing each message would cost more than receiving it
+	old  []byte // the same time in the format of RFC 3164
+	text []byte // random text to cut messages from: composing each message would cost more than receiving it
 }
 
 // NewGenerator returns a generator for run, `[A-Za-z0-9_-]{1,40}`.
@@ -75,7 +75,7 @@ func CheckRun(run string) error {
 	return nil
 }
 
-// Tick sets the time that the next lines carry.
+// Tick sets the time of the next lines.
 func (g *Generator) Tick(now time.Time) {
 	now = now.UTC()
 	g.now = now.AppendFormat(g.now[:0], "2006-01-02T15:04:05.000000Z")
@@ -90,12 +90,12 @@ var (
 	words   = []string{"session", "established", "from", "trusted", "zone", "policy", "matched", "threat", "none", "tls", "inspected", "nat", "translated", "flow", "closed", "timeout", "client", "server", "bytes", "category", "business"}
 )
 
-// Append appends one line of exactly size bytes (at least MinSize) as RFC 5424 has it.
+// Append appends one line of exactly size bytes (at least MinSize) in the format of RFC 5424.
 func (g *Generator) Append(dst []byte, source int, seq uint64, size int) []byte {
 	return g.AppendAs(dst, RFC5424, source, seq, size)
 }
 
-// AppendAs is Append for lines of a format.
+// AppendAs is Append for any Format.
 func (g *Generator) AppendAs(dst []byte, f Format, source int, seq uint64, size int) []byte {
 	start := len(dst)
 	if f == RFC3164 {
@@ -116,7 +116,7 @@ func (g *Generator) AppendAs(dst []byte, f Format, source int, seq uint64, size 
 	return appendSum(append(dst, " crc="...), dst[body:])
 }
 
-// appendIdentity appends what says which line this is.
+// appendIdentity appends the fields that identify the line.
 func appendIdentity(dst []byte, run string, source int, seq uint64) []byte {
 	dst = append(append(dst, "run="...), run...)
 	dst = strconv.AppendInt(append(dst, " src="...), int64(source), 10)
@@ -132,7 +132,7 @@ func appendSum(dst, data []byte) []byte {
 	return dst
 }
 
-// Stamp appends to line, which may be any bytes, what makes it a line of a run that proves itself.
+// Stamp appends to line, which may be any bytes, the fields that make it a line of a run that proves itself.
 func Stamp(line []byte, run string, source int, seq uint64) []byte {
 	of := len(line)
 	out := append(line, ' ')
@@ -191,7 +191,7 @@ var (
 	ErrAltered = errors.New("line of this run with a wrong checksum")
 )
 
-// RunOf returns the name of the run that a line says it belongs to; nil if it says none.
+// RunOf returns the name of the run in a line; nil if there is none.
 func RunOf(data []byte) []byte {
 	_, run, _, ok := identity(data)
 	if !ok {
@@ -200,8 +200,8 @@ func RunOf(data []byte) []byte {
 	return run
 }
 
-// identity finds the last part of data that can be a line's identity. body begins with "run=", and rest is what follows the
-// name of the run. A line that was stamped twice belongs to the second run.
+// identity finds the last part of data that can be the identity of a line. body begins with "run=", and rest follows the name
+// of the run. A line that was stamped twice belongs to the second run.
 func identity(data []byte) (body, run, rest []byte, ok bool) {
 	i := bytes.LastIndex(data, []byte("run="))
 	if i < 0 {
@@ -212,7 +212,8 @@ func identity(data []byte) (body, run, rest []byte, ok bool) {
 	return body, run, rest, ok
 }
 
-// Parse finds the line of a run in a record. ErrForeign: there is none. ErrAltered: it differs from the line that was sent.
+// Parse finds the line of a run in a record. ErrForeign: the record has none. ErrAltered: the line differs from the one that
+// was sent.
 func Parse(data []byte, run string) (source int, seq uint64, err error) {
 	body, name, rest, ok := identity(data)
 	if !ok || string(name) != run {
@@ -240,8 +241,8 @@ func isSum(text, data []byte) bool {
 	return err == nil && uint32(sum) == crc32.Checksum(data, castagnoli)
 }
 
-// isWhole reports whether the bytes before a stamp are those that were stamped. fields follow the sequence number; a line that
-// a Generator made has no field "of".
+// isWhole reports whether the bytes before a stamp are those that were stamped. fields follow the sequence number; a line made
+// by a Generator has no field "of".
 func isWhole(before, fields []byte) bool {
 	of, stamped := bytes.CutPrefix(fields, []byte("of="))
 	if !stamped {

@@ -113,7 +113,8 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// TestStamp: any bytes become a line that proves itself, and each changed byte of it is noticed; a relay's header is none.
+// TestStamp: any bytes become a line that proves itself, and each changed byte is detected, except in a header that a relay
+// adds.
 func TestStamp(t *testing.T) {
 	for _, text := range []string{"", "hello", "run=x src=1 seq=2 crc=00000000", "\x00\xff bytes \n", string(Stamp([]byte("once"), "a", 1, 2))} {
 		line := Stamp([]byte(text), "r-1", 3, 4)

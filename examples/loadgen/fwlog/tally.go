@@ -6,7 +6,7 @@ import (
 	"github.com/penstock-go/penstock/examples/loadgen/paged"
 )
 
-// Tally counts which of the lines 0 … sent−1 of a run were found. It needs at most one bit per line.
+// Tally records which of the lines 0 … sent−1 of a run were found. It needs at most one bit per line.
 type Tally struct {
 	run  string
 	sent uint64
@@ -19,7 +19,7 @@ type Tally struct {
 	Foreign   uint64 // records that are not of this run
 }
 
-// NewTally returns a Tally of a run in which sent lines were sent. Its memory has no other bound.
+// NewTally returns a Tally for a run of sent lines. Its memory is not bounded otherwise.
 func NewTally(run string, sent uint64) *Tally {
 	store, err := paged.NewStore(0, "")
 	if err == nil {
@@ -31,7 +31,7 @@ func NewTally(run string, sent uint64) *Tally {
 	return &Tally{run: run, sent: sent, err: err}
 }
 
-// NewTallyIn is NewTally with the memory of a store.
+// NewTallyIn is NewTally with the memory of store.
 func NewTallyIn(store *paged.Store, run string, sent uint64) (*Tally, error) {
 	seen, err := store.Set(sent)
 	if err != nil {
@@ -65,10 +65,10 @@ func (t *Tally) Add(data []byte) {
 	}
 }
 
-// Err is why nothing is counted any more; nil if everything is.
+// Err returns the error that ended the counting; nil if every record was counted.
 func (t *Tally) Err() error { return t.err }
 
-// Sent is how many lines were sent.
+// Sent returns how many lines were sent.
 func (t *Tally) Sent() uint64 { return t.sent }
 
 // Has reports whether a line was found.
@@ -81,7 +81,7 @@ func (t *Tally) Has(seq uint64) bool {
 	return has
 }
 
-// Missing is how many lines were not found.
+// Missing returns how many lines were not found.
 func (t *Tally) Missing() uint64 { return t.sent - t.Found }
 
 // Gaps calls f with each range of lines that were not found, from (included) to (not included), until f returns false.

@@ -13,7 +13,7 @@ type Set struct {
 	table []entry
 }
 
-// entry says where a page is: nowhere, because it is all zeros or all ones; in a frame; or in a slot of the file.
+// entry says where a page is: nowhere (all zeros or all ones), in a frame, or in a slot of the file.
 type entry uint64
 
 const (
@@ -24,7 +24,7 @@ const (
 	index    entry = 1<<40 - 1
 )
 
-// MaxNumbers bounds a set. Its table then has 64 MiB.
+// MaxNumbers bounds a set. The table of the largest set has 64 MiB.
 const MaxNumbers = 1 << 40
 
 // Set returns an empty set of the numbers from 0 to n-1.
@@ -35,13 +35,13 @@ func (s *Store) Set(n uint64) (*Set, error) {
 	return &Set{store: s, n: n, table: make([]entry, (n+pageBits-1)/pageBits)}, nil
 }
 
-// Len is how many numbers there are in the set.
+// Len returns how many numbers are in the set.
 func (s *Set) Len() uint64 { return s.count }
 
-// bitsOf is how many numbers a page has: the last one may have fewer.
+// bitsOf returns how many numbers a page covers: the last one may cover fewer.
 func (s *Set) bitsOf(page int) int { return int(min(pageBits, s.n-uint64(page)*pageBits)) }
 
-// Add adds a number below n. It reports whether the set had it already.
+// Add adds a number below n. had reports whether the set already contained it.
 func (s *Set) Add(number uint64) (had bool, err error) {
 	page := int(number / pageBits)
 	e := s.table[page]
@@ -69,7 +69,7 @@ func (s *Set) Add(number uint64) (had bool, err error) {
 	return false, nil
 }
 
-// fetch brings a page that is empty or in the file into memory.
+// fetch brings a page that is empty or in the file into a frame.
 func (s *Set) fetch(page int) (entry, error) {
 	i, err := s.store.take()
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *Set) fetch(page int) (entry, error) {
 	return s.table[page], nil
 }
 
-// Has reports whether the set has a number.
+// Has reports whether the set contains a number.
 func (s *Set) Has(number uint64) (bool, error) {
 	if number >= s.n {
 		return false, nil
@@ -111,11 +111,11 @@ func (s *Set) Has(number uint64) (bool, error) {
 	return s.store.frames[e&index].bits[number%pageBits/64]>>(number%64)&1 == 1, nil
 }
 
-// Gaps calls f with each range of numbers that the set does not have, from (included) to (not included), in order, until f
+// Gaps calls f with each range of numbers that the set does not contain, from (included) to (not included), in order, until f
 // returns false.
 func (s *Set) Gaps(f func(from, to uint64) bool) error {
 	var from, to uint64 // the gap so far
-	// gap notes that [a, b) is missing, and reports whether to go on.
+	// gap adds the missing range [a, b), and reports whether to continue.
 	gap := func(a, b uint64) bool {
 		if a == to && to > from {
 			to = b

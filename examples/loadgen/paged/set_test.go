@@ -16,7 +16,7 @@ func gaps(t *testing.T, s *Set) (all [][2]uint64) {
 	return all
 }
 
-// want lists the same of a plain slice.
+// want lists the same ranges of a plain slice.
 func want(has []bool) (all [][2]uint64) {
 	for i := 0; i < len(has); i++ {
 		from := i
@@ -30,8 +30,8 @@ func want(has []bool) (all [][2]uint64) {
 	return all
 }
 
-// TestSet compares sets that have too little memory with plain slices: numbers in order and in none, at the edges of pages, more
-// than once, in two sets that share a store.
+// TestSet compares sets that have too little memory with plain slices: numbers in order and in random order, at the edges of
+// pages, more than once, in two sets that share a store.
 func TestSet(t *testing.T) {
 	for _, memory := range []int64{0, MinMemory} {
 		store, err := NewStore(memory, t.TempDir())
@@ -100,7 +100,7 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// TestGapsStop: the caller has enough after one.
+// TestGapsStop: the caller stops after one gap.
 func TestGapsStop(t *testing.T) {
 	store, _ := NewStore(0, "")
 	s, err := store.Set(pageBits * 3)
@@ -118,7 +118,7 @@ func TestGapsStop(t *testing.T) {
 	}
 }
 
-// TestMemory: numbers in the worst order, each in another page than the one before, cost no more memory than was given.
+// TestMemory: numbers in the worst order, each in a different page than the one before, use no more memory than allowed.
 func TestMemory(t *testing.T) {
 	const memory, pages = 1 << 20, 2000 // 31 MiB of pages
 	dir := t.TempDir()
@@ -156,7 +156,7 @@ func TestMemory(t *testing.T) {
 	if s.Len() != 3*pages {
 		t.Errorf("%d numbers", s.Len())
 	}
-	// Full pages give their room back.
+	// Full pages release their space.
 	for number := range uint64(pageBits) * 3 {
 		if _, err := s.Add(number); err != nil {
 			t.Fatal(err)
@@ -170,7 +170,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestNoDisk: without a place for the file an Add fails, and says so.
+// TestNoDisk: if the file cannot be created, Add returns an error that says so.
 func TestNoDisk(t *testing.T) {
 	store, err := NewStore(MinMemory, t.TempDir()+"/missing")
 	if err != nil {

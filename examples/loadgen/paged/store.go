@@ -1,9 +1,9 @@
-// Package paged has sets of numbers for runs that are larger than memory.
+// Package paged has sets of numbers that may be larger than memory.
 //
-// A [Set] has a bit for each number from 0 to n-1, in pages of 16 KiB. A page that is all zeros or all ones takes no room. The
-// others are in memory or, if a [Store] bounds that, in a temporary file. Numbers that come roughly in order, as the lines of a
-// sender do, touch few pages at a time, and leave full ones; so the file is rarely used. Numbers in any other order are counted
-// as exactly, more slowly.
+// A [Set] has a bit for each number from 0 to n-1, in pages of 16 KiB. A page that is all zeros or all ones needs no space. The
+// other pages are in memory or, beyond the limit of a [Store], in a temporary file. Numbers in roughly ascending order, like
+// the lines of a sender, touch few pages at a time and fill them completely, so the file is rarely used. Numbers in any other
+// order are counted just as exactly, but more slowly.
 package paged
 
 import (
@@ -19,18 +19,18 @@ const (
 	pageWords = pageBits / 64
 )
 
-// MinMemory is the least that a Store can work with.
+// MinMemory is the least memory that a Store can work with.
 const MinMemory = 4 * pageBytes
 
 // Store holds the pages of sets. It is not safe for concurrent use.
 type Store struct {
 	dir    string
-	most   int // frames; 0: any number
+	most   int // number of frames at most; 0: any number
 	frames []*frame
 	free   []int // indices of frames without a page
-	hand   int   // of the clock that chooses the next page to leave memory
+	hand   int   // of the clock algorithm, which chooses the next page to move to the file
 
-	file  *os.File // nil until a page leaves memory
+	file  *os.File // nil until the first page is moved to the file
 	slots uint32   // in the file
 	holes []uint32 // slots without a page
 	bytes [pageBytes]byte
@@ -46,8 +46,8 @@ type frame struct {
 	bits [pageWords]uint64
 }
 
-// NewStore returns a store that keeps at most memory bytes of pages in memory, and the rest in a temporary file in dir, ""
-// meaning the system's. memory 0 means no bound, and no file.
+// NewStore returns a store that keeps at most memory bytes of pages in memory, and the rest in a temporary file in dir (""
+// means the system's directory). With memory 0 there is no limit and no file.
 func NewStore(memory int64, dir string) (*Store, error) {
 	if memory != 0 && memory < MinMemory {
 		return nil, fmt.Errorf("paged: %d bytes of memory: %d is the least", memory, MinMemory)
@@ -55,7 +55,7 @@ func NewStore(memory int64, dir string) (*Store, error) {
 	return &Store{dir: dir, most: int(memory / pageBytes)}, nil
 }
 
-// Close removes the temporary file. The sets must not be used any more.
+// Close removes the temporary file. Afterwards the sets must not be used any more.
 func (s *Store) Close() error {
 	if s.file == nil {
 		return nil
@@ -65,10 +65,10 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Spilled is the size of the temporary file in bytes.
+// Spilled returns the size of the temporary file in bytes.
 func (s *Store) Spilled() int64 { return int64(s.slots) * pageBytes }
 
-// take returns a frame without a page. It moves a page to the file if all frames are in use and there must not be more.
+// take returns a frame without a page. If all frames are in use and their number is limited, it moves a page to the file.
 func (s *Store) take() (int, error) {
 	if n := len(s.free); n > 0 {
 		i := s.free[n-1]
@@ -95,7 +95,7 @@ func (s *Store) spill(f *frame) error {
 			return err
 		}
 		s.file = file
-		_ = os.Remove(file.Name()) // so that nothing is left even after a kill; where the system refuses that, the file stays
+		_ = os.Remove(file.Name()) // so that even a kill leaves nothing behind; if the system refuses, the file stays
 	}
 	if f.slot == 0 {
 		if n := len(s.holes); n > 0 {
@@ -115,7 +115,7 @@ func (s *Store) spill(f *frame) error {
 	return nil
 }
 
-// load reads the words of the page in a slot.
+// load reads the page in a slot.
 func (s *Store) load(slot uint32, to *[pageWords]uint64) error {
 	if s.file == nil {
 		return errors.New("paged: the store is closed")
@@ -129,7 +129,7 @@ func (s *Store) load(slot uint32, to *[pageWords]uint64) error {
 	return nil
 }
 
-// full ends a page that has only ones.
+// full replaces a page of only ones by the entry full.
 func (s *Store) full(i int) {
 	f := s.frames[i]
 	f.set.table[f.page] = full

@@ -21,7 +21,7 @@ var (
 	styleCSS string
 )
 
-// page is what the template shows.
+// page is the data of the template.
 type page struct {
 	*Check
 	Title, Level, Word string
@@ -63,7 +63,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"pos": func(n *uint64) bool { return n != nil && *n > 0 },
 }).Parse(pageHTML))
 
-// WritePage writes a page with plots that needs nothing but itself.
+// WritePage writes a self-contained page with plots.
 func WritePage(path string, c *Check, made string) error {
 	b, err := Page(c, made)
 	if err != nil {
@@ -72,7 +72,7 @@ func WritePage(path string, c *Check, made string) error {
 	return Write(path, b)
 }
 
-// Page makes the page. made says which program makes it.
+// Page makes the page. made names the program that makes it.
 func Page(c *Check, made string) ([]byte, error) {
 	p := &page{Check: c, Style: template.CSS(styleCSS), Made: made, Title: "Load test", Level: "none", Word: "sent, not checked"}
 	p.sum()
@@ -91,7 +91,7 @@ func Page(c *Check, made string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// sum adds up the machines.
+// sum adds up the reports of the machines.
 func (p *page) sum() {
 	var names []string
 	for _, r := range p.Reports {
@@ -129,10 +129,10 @@ func (p *page) sum() {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// columns is how many parts of the time a plot has.
+// columns is into how many parts a plot divides the time.
 const columns = 240
 
-// draw makes the plots: what all machines together did in each part of the time.
+// draw makes the plots: the sum over all machines for each part of the time.
 func (p *page) draw() {
 	took := max(p.End.Sub(p.Begin).Seconds(), 0.001)
 	n := max(2, min(columns, int(took)))
@@ -169,7 +169,7 @@ func (s Sample) sent() float64 { return float64(s.Sent) }
 func (s Sample) size() float64 { return float64(s.Bytes) }
 func (s Sample) due() float64  { return float64(s.Due) }
 
-// at is a count at a time, between two samples in proportion.
+// at returns a count at a time, interpolated between two samples.
 func (r *Report) at(t float64, value func(Sample) float64) float64 {
 	n := len(r.Samples)
 	if n == 0 || t <= 0 {
@@ -205,7 +205,7 @@ func (p *page) missing(f *Found, n int, step float64) []float64 {
 			if lines == 0 {
 				continue
 			}
-			// The middle of the part stands for all of it.
+			// Place all lines of the part at its middle.
 			number := (float64(part) + 0.5) / float64(len(run.Gaps)) * float64(run.Sent)
 			i := int((r.when(number) + offset) / step)
 			out[min(max(0, i), n-1)] += float64(lines)
@@ -214,7 +214,7 @@ func (p *page) missing(f *Found, n int, step float64) []float64 {
 	return out
 }
 
-// when is the time at which so many lines had been sent.
+// when returns the time at which number lines had been sent.
 func (r *Report) when(number float64) float64 {
 	var before Sample
 	for _, s := range r.Samples {
@@ -226,7 +226,7 @@ func (r *Report) when(number float64) float64 {
 	return before.Seconds
 }
 
-// short writes a number in its largest unit.
+// short formats a number in its largest unit.
 func short(v float64) string {
 	units, i := []string{"", "k", "M", "G", "T", "P"}, 0
 	for ; v >= 1000 && i < len(units)-1; i++ {

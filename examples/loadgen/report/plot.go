@@ -10,16 +10,16 @@ import (
 	"github.com/penstock-go/penstock/examples/internal/units"
 )
 
-// A plot is drawn in these coordinates and stretched to its place; the words around it are HTML, and are not stretched.
+// A plot is drawn in these coordinates and stretched to fit; its labels are HTML, which is not stretched.
 const (
 	plotWidth  = 1000
 	plotHeight = 160
 )
 
-// plot is the course of one number or two.
+// plot shows one number or two over time.
 type plot struct {
 	Title, High, Half, Label string
-	Times                    []string // along the lower edge
+	Times                    []string // labels along the lower edge
 	Lossy                    bool
 	Lines                    []line
 }
@@ -57,7 +57,7 @@ func newPlot(title string, took float64, lines ...line) plot {
 	return p
 }
 
-// path draws values as steps: each is the mean of its part of the time.
+// path draws values as steps: each is the mean over its part of the time.
 func path(values []float64, high float64) string {
 	var b []byte
 	dx := plotWidth / float64(len(values))
@@ -80,7 +80,7 @@ func path(values []float64, high float64) string {
 	return string(b)
 }
 
-// edge is the next round number.
+// edge returns the next round number.
 func edge(v float64) float64 {
 	if !(v > 0) {
 		return 1
@@ -94,7 +94,7 @@ func edge(v float64) float64 {
 	return 10 * unit
 }
 
-// clock writes a time since the start.
+// clock formats a time since the start.
 func clock(s float64) string {
 	d := time.Duration(s * float64(time.Second))
 	switch {
@@ -106,7 +106,7 @@ func clock(s float64) string {
 	return fmt.Sprintf("%d:%02d:%02d", int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60)
 }
 
-// bars are the shares of the busiest sources.
+// bars shows the shares of the busiest sources.
 type bars struct {
 	Title, Label string
 	Bars         []oneBar
@@ -117,7 +117,7 @@ type oneBar struct {
 	Title               string
 }
 
-// maxBars is how many sources are drawn.
+// maxBars bounds how many sources are drawn.
 const maxBars = 50
 
 // newBars draws the sources of all machines; nil if there is only one.

@@ -1,4 +1,4 @@
-// Package report has what loadgen says of a run: numbers as JSON, and a page with plots.
+// Package report has the results of a loadgen run: numbers as JSON, and a page with plots.
 package report
 
 import (
@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Version is that of the JSON.
+// Version is the version of the JSON.
 const Version = 1
 
-// Report is what one process has sent.
+// Report says what one process has sent.
 type Report struct {
 	Version int       `json:"version"`
 	Run     string    `json:"run"`
@@ -22,7 +22,7 @@ type Report struct {
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
 
-	// Profile and Spread are the load's shape, Size is that of a line in bytes; 0: various sizes.
+	// Profile and Spread are the load's shape. Size is the size of each line in bytes; 0 if sizes vary.
 	Profile string `json:"profile"`
 	Spread  string `json:"spread"`
 	Size    int    `json:"size,omitempty"`
@@ -31,12 +31,12 @@ type Report struct {
 	Bytes uint64 `json:"bytes"`
 	// Acked is how many of the lines sent over RELP the peers have confirmed.
 	Acked uint64 `json:"acked,omitempty"`
-	// Behind is the most lines by which the sender was ever late; 0 if there is no rate to keep. If that is more than the lines
-	// of a few milliseconds, this machine was the limit.
+	// Behind is the largest number of lines by which the sender was ever late; 0 if there is no rate to keep. If it exceeds the
+	// lines of a few milliseconds, this machine was the bottleneck.
 	Behind  uint64            `json:"behind"`
 	Targets map[string]uint64 `json:"targets"`
 	Replay  *Replay           `json:"replay,omitempty"`
-	// Sources are the lines of each source, the busiest first, at most MaxSources of SourceCount.
+	// Sources is the number of lines of each source, the busiest first, at most MaxSources of SourceCount.
 	Sources     []uint64 `json:"sources,omitempty"`
 	SourceCount int      `json:"source_count"`
 	Samples     []Sample `json:"samples,omitempty"`
@@ -46,17 +46,17 @@ type Report struct {
 // MaxSources bounds Report.Sources.
 const MaxSources = 100
 
-// Replay is what was read from captures.
+// Replay says what was read from captures.
 type Replay struct {
 	Files   []string `json:"files"`
 	Packets uint64   `json:"packets"`
-	// Skipped are packets that were not sent, by cause: Packets = Sent + the sum of Skipped.
+	// Skipped counts packets that were not sent, by cause: Packets = Sent + the sum of Skipped.
 	Skipped map[string]uint64 `json:"skipped,omitempty"`
 	// Stamped: each line can be checked.
 	Stamped bool `json:"stamped"`
 }
 
-// Sample is a moment of a run. The counts are those since its start.
+// Sample is a moment of a run. Its counts are totals since the start.
 type Sample struct {
 	Seconds float64 `json:"s"`
 	Sent    uint64  `json:"sent"`
@@ -67,7 +67,7 @@ type Sample struct {
 // maxSamples bounds a report, whatever the length of the run.
 const maxSamples = 1200
 
-// Course collects samples: one each second or, in a long run, at larger intervals.
+// Course collects samples: one per second or, in a long run, at longer intervals.
 type Course struct {
 	samples []Sample
 	every   time.Duration
@@ -93,7 +93,7 @@ func (c *Course) Add(at time.Duration, sent, bytes, due uint64) {
 	c.next = (at/c.every + 1) * c.every
 }
 
-// Samples are those that were added, with a last one for the end.
+// Samples returns the samples that were added, and a last one for the end.
 func (c *Course) Samples(at time.Duration, sent, bytes, due uint64) []Sample {
 	return append(c.samples, Sample{at.Seconds(), sent, bytes, due})
 }
@@ -103,13 +103,13 @@ type Found struct {
 	At    string `json:"at"`
 	Sent  uint64 `json:"sent"`
 	Found uint64 `json:"found"`
-	// Missing is null if not everything could be read: the rest may contain the missing lines.
+	// Missing is null if not everything could be read: the unread part may contain the missing lines.
 	Missing   *uint64 `json:"missing"`
 	Duplicate uint64  `json:"duplicate"`
 	Altered   uint64  `json:"altered"`
 	// Foreign are records that belong to none of the runs.
 	Foreign uint64 `json:"foreign"`
-	// FirstMissing are the sequence numbers of the first few lines that are missing, if there is one run.
+	// FirstMissing are the sequence numbers of the first few missing lines, if there is only one run.
 	FirstMissing []uint64            `json:"first_missing,omitempty"`
 	Objects      uint64              `json:"objects"`
 	Spools       int                 `json:"spools"`
@@ -130,7 +130,7 @@ type FoundRun struct {
 	Duplicate    uint64   `json:"duplicate"`
 	Altered      uint64   `json:"altered"`
 	FirstMissing []uint64 `json:"first_missing,omitempty"`
-	// Gaps are the missing lines by their place in the run: the sequence numbers are cut into len(Gaps) parts of one length.
+	// Gaps counts the missing lines by their place in the run: the sequence numbers are divided into len(Gaps) equal parts.
 	Gaps []uint64 `json:"gaps,omitempty"`
 }
 
@@ -147,7 +147,7 @@ type Check struct {
 	Reports []Report  `json:"reports,omitempty"`
 }
 
-// Read reads the report that a file has.
+// Read reads a report from a file.
 func Read(path string) (*Report, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -163,7 +163,7 @@ func Read(path string) (*Report, error) {
 	return &r, nil
 }
 
-// Write writes a file at once: a reader never sees a part of it.
+// Write writes a file atomically: a reader never sees a part of it.
 func Write(path string, data []byte) (err error) {
 	temporary := filepath.Join(filepath.Dir(path), ".loadgen-"+rand.Text())
 	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) // os.CreateTemp would need a Chmod, which ignores the umask

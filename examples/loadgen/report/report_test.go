@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestCourse: a run of a week has a bounded number of samples, in order, with its whole length.
+// TestCourse: a run of a week has a bounded number of samples, in order, up to its end.
 func TestCourse(t *testing.T) {
 	var c Course
 	const week = 7 * 24 * time.Hour
@@ -45,8 +45,8 @@ func two() []Report {
 	return []Report{r("m1", 0), r("m2", 10*time.Second)}
 }
 
-// TestPage: the page adds the machines up, puts what is missing at the time at which it was sent, loads nothing, and is not
-// controlled by names that others chose.
+// TestPage: the page adds up the machines, shows missing lines at the time at which they were sent, loads nothing, and cannot
+// be controlled by names that other parties chose.
 func TestPage(t *testing.T) {
 	missing := uint64(7)
 	gaps := make([]uint64, GapParts)
@@ -85,7 +85,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestPageEmpty: a page can be made of anything, also of a run that sent nothing.
+// TestPageEmpty: a page can be made of anything, even of a run that sent nothing.
 func TestPageEmpty(t *testing.T) {
 	for _, c := range []*Check{
 		{},
@@ -99,7 +99,7 @@ func TestPageEmpty(t *testing.T) {
 	}
 }
 
-// TestRead: a report is read as it was written; other files are refused by name.
+// TestRead: a report is read as it was written; other files are refused with their names.
 func TestRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.json")
 	r := two()[0]

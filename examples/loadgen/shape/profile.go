@@ -1,4 +1,4 @@
-// Package shape says how a load is spread: a Profile over time, a Spread over the sources.
+// Package shape describes how a load is distributed: a Profile over time, a Spread over the sources.
 package shape
 
 import (
@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// Profile is a rate over time. Its zero value has no rate: as fast as possible.
+// Profile is a rate over time. The zero value has no rate: lines are sent as fast as possible.
 type Profile struct {
 	text string
 	rate func(seconds float64) float64
-	// due is the integral of rate from 0, so that what a late sender owes is exact.
+	// due is the integral of rate from 0, so that the number of lines that a late sender must catch up on is exact.
 	due func(seconds float64) float64
 }
 
 // Profiles are the forms that ParseProfile accepts.
 const Profiles = "constant:rate=N, ramp:from=N,to=N,over=TIME, burst:rate=N,to=N,every=TIME,length=TIME or day:from=N,to=N,period=TIME"
 
-// Constant is the profile of one rate. 0 means as fast as possible.
+// Constant returns the profile of a constant rate. 0 means as fast as possible.
 func Constant(rate float64) Profile {
 	if rate == 0 {
 		return Profile{}
@@ -35,7 +35,7 @@ func Constant(rate float64) Profile {
 	}
 }
 
-// String is the form that ParseProfile reads.
+// String returns the form that ParseProfile accepts.
 func (p Profile) String() string {
 	if p.rate == nil {
 		return "as fast as possible"
@@ -46,7 +46,7 @@ func (p Profile) String() string {
 // Paced reports whether there is a rate to keep.
 func (p Profile) Paced() bool { return p.rate != nil }
 
-// Rate is the rate at a time after the start, per second.
+// Rate returns the rate per second at a time after the start.
 func (p Profile) Rate(at time.Duration) float64 {
 	if p.rate == nil {
 		return 0
@@ -54,7 +54,7 @@ func (p Profile) Rate(at time.Duration) float64 {
 	return p.rate(max(0, at.Seconds()))
 }
 
-// Due is how many lines have to be sent by a time after the start.
+// Due returns how many lines must have been sent at a time after the start.
 func (p Profile) Due(at time.Duration) float64 {
 	if p.due == nil {
 		return 0
@@ -62,12 +62,13 @@ func (p Profile) Due(at time.Duration) float64 {
 	return p.due(max(0, at.Seconds()))
 }
 
-// ParseProfile reads a profile: its kind, a colon, and its parameters. The error names every mistake.
+// ParseProfile parses a profile: its kind, a colon, and its parameters. The error names every mistake.
 //
 //   - constant: always rate.
-//   - ramp: from one rate to another over a time, then at the second rate.
-//   - burst: rate, and at the end of each period of length every, for length, the rate to.
-//   - day: the curve of a day, from the night's rate up to the noon's and down again in period, which is 24h unless it is scaled.
+//   - ramp: rises or falls from one rate (from) to another (to) in the time over, then stays there.
+//   - burst: rate; but for the time length, at the end of each period of the time every, the rate to.
+//   - day: follows the curve of a day in period (24h by default): from the night's rate from up to the noon's rate to, and down
+//     again.
 func ParseProfile(text string) (Profile, error) {
 	kind, rest, _ := strings.Cut(text, ":")
 	p := newParams(rest)
@@ -128,10 +129,10 @@ func day(from, to, period float64) Profile {
 	}
 }
 
-// maxRate bounds a rate: beyond it nothing is gained, and the integral stays exact.
+// maxRate bounds a rate: higher rates are of no use, and up to it the integral stays exact.
 const maxRate = 1e9
 
-// params are the parameters after a colon: each is taken out as it is read, and what remains is unknown.
+// params are the parameters after a colon. Each is removed when it is read; the remaining ones are unknown.
 type params struct {
 	values map[string]string
 	errs   []error
@@ -160,7 +161,7 @@ func (p *params) take(name string) (string, bool) {
 	return v, ok
 }
 
-// number reads a number from low to high.
+// number reads a number between low and high.
 func (p *params) number(name string, low, high, preset float64) float64 {
 	text, given := p.take(name)
 	if !given {
@@ -179,7 +180,7 @@ func (p *params) number(name string, low, high, preset float64) float64 {
 func (p *params) rate(name string) float64     { return p.number(name, 0, maxRate, math.NaN()) }
 func (p *params) positive(name string) float64 { return p.number(name, 0.001, maxRate, math.NaN()) }
 
-// seconds reads a time; preset 0 means that it must be given.
+// seconds reads a time; preset 0 means that the time is required.
 func (p *params) seconds(name string, preset time.Duration) float64 {
 	text, given := p.take(name)
 	if !given && preset == 0 {

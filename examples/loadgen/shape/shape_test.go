@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestProfiles: each profile has the rates that it promises, and what is due is their integral.
+// TestProfiles: each profile has the rates that it promises, and Due returns their integral.
 func TestProfiles(t *testing.T) {
 	for text, want := range map[string]map[time.Duration]float64{
 		"constant:rate=20":                           {0: 20, time.Hour: 20},
@@ -43,7 +43,7 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// TestRefused: every mistake is named.
+// TestRefused: every mistake is reported.
 func TestRefused(t *testing.T) {
 	for text, want := range map[string][]string{
 		"sine:rate=3":                             {"use constant:"},
@@ -70,7 +70,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestSpread: the shares are those that were asked for, and the same seed repeats them.
+// TestSpread: the shares are as requested, and the same seed repeats them.
 func TestSpread(t *testing.T) {
 	const n, draws = 100, 200_000
 	shares := func(text string) []float64 {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Spread says which part of a load each source sends. Its zero value is even.
+// Spread says which share of a load each source sends. The zero value is even.
 type Spread struct {
 	text  string
 	s     float64
@@ -18,7 +18,7 @@ type Spread struct {
 // Spreads are the forms that ParseSpread accepts.
 const Spreads = "even or zipf:s=N,first=SHARE"
 
-// String is the form that ParseSpread reads.
+// String returns the form that ParseSpread accepts.
 func (s Spread) String() string {
 	if s.text == "" {
 		return "even"
@@ -26,11 +26,11 @@ func (s Spread) String() string {
 	return s.text
 }
 
-// ParseSpread reads a spread.
+// ParseSpread parses a spread.
 //
-//   - even: all sources send the same.
-//   - zipf: source i (from 1) sends in proportion to 1/i^s (default 1): few sources send most, as with real clients. With first,
-//     source 1 sends that share of everything, for example 0.5, and the others share the rest.
+//   - even: all sources send equally many lines.
+//   - zipf: source i (from 1) sends in proportion to 1/i^s (default 1): few sources send most lines, as with real clients. With
+//     first, source 1 sends that share of everything, for example 0.5, and the others share the rest.
 func ParseSpread(text string) (Spread, error) {
 	kind, rest, _ := strings.Cut(text, ":")
 	p := newParams(rest)
@@ -53,11 +53,11 @@ func ParseSpread(text string) (Spread, error) {
 type Picker struct {
 	n    int
 	next int
-	upTo []float64 // cumulative shares; nil: in turn
+	upTo []float64 // cumulative shares; nil: sources take turns
 	rnd  *rand.Rand
 }
 
-// Picker returns one that chooses among n sources. The same seed chooses the same.
+// Picker returns a Picker for n sources. The same seed gives the same choices.
 func (s Spread) Picker(n int, seed uint64) *Picker {
 	p := &Picker{n: n, rnd: rand.New(rand.NewPCG(seed, 2))}
 	if s.text == "" || n == 1 {
@@ -82,7 +82,7 @@ func (s Spread) Picker(n int, seed uint64) *Picker {
 	return p
 }
 
-// Next is the number of the source that sends next, from 0.
+// Next returns the number, from 0, of the source that sends next.
 func (p *Picker) Next() int {
 	if p.upTo == nil {
 		p.next++

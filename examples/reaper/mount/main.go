@@ -1,5 +1,5 @@
-// Mount mounts volumes for the reaper, which may not: see package mounter. Its arguments are the directory of the orphans; systemd
-// starts it for each connection to penstock-mount.socket, which is its standard input and output.
+// Mount mounts volumes for the reaper, which has no privileges: see package mounter. Its argument is the directory of the
+// orphans. systemd starts it for each connection to penstock-mount.socket, which becomes its standard input and output.
 //
 //	mount DIRECTORY
 package main

@@ -1,4 +1,4 @@
-// Package debs finds programs of Debian packages, and has them unpacked, not installed, where they are missing.
+// Package debs finds programs of Debian packages. It downloads and unpacks missing ones without installing them.
 package debs
 
 import (
@@ -9,15 +9,15 @@ import (
 	"path/filepath"
 )
 
-// Program is installed or unpacked.
+// Program is an installed or unpacked program.
 type Program struct {
 	Path string
-	Root string   // where it is unpacked; empty if it is installed
-	Lib  string   // its libraries there
-	Env  []string // so that it finds them
+	Root string   // the directory where it is unpacked; empty if it is installed
+	Lib  string   // the directory of its libraries there
+	Env  []string // environment variables with which it finds them
 }
 
-// Find looks for an installed program, and else downloads the packages it needs and unpacks them below a directory.
+// Find looks for an installed program. If there is none, it downloads the packages and unpacks them below a directory.
 func Find(below, name string, packages ...string) (*Program, error) {
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
 		path := filepath.Join(dir, name)
@@ -63,7 +63,7 @@ func Find(below, name string, packages ...string) (*Program, error) {
 	if p.Path == "" {
 		return nil, fmt.Errorf("%s is not in %v", name, packages)
 	}
-	// Libraries are where their architecture's are, or in a directory of the program's own.
+	// Libraries are in the directory of their architecture, or in one of the program's own.
 	libs, err := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu"))
 	if err != nil || len(libs) == 0 {
 		return p, err

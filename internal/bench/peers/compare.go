@@ -15,23 +15,23 @@ import (
 	"github.com/penstock-go/penstock/internal/bench/result"
 )
 
-// score is what a contestant did in all its turns.
+// score is the result of a contestant over all its turns.
 type score struct {
 	name      string
 	c         contestant
 	rates     []float64 // bytes/s of each turn
-	ratios    []float64 // of each turn, by that of the yardstick just before it
+	ratios    []float64 // of each turn, relative to the yardstick's turn just before it
 	cpu       float64   // seconds
 	bytes     int64
 	records   int64
 	allocs    uint64
-	writes    int64 // calls of write(2) and its kin
+	writes    int64 // calls of write(2) and the like
 	syncs     syncTimes
 	took      time.Duration // all turns
 	latencies []time.Duration
 }
 
-// compare lets all take turns under one load, and prints a table. The first of the field is the yardstick.
+// compare lets all contestants take turns under one load, and prints a table. The first of the field is the yardstick.
 func (r *race) compare(f field, s shape) (err error) {
 	var scores []*score
 	top, err := os.MkdirTemp(r.dir, "peers-*")
@@ -59,9 +59,9 @@ func (r *race) compare(f field, s shape) (err error) {
 		scores = append(scores, &score{name: e.name, c: c})
 	}
 	if len(scores) < 2 {
-		return nil // -only leaves nobody of this field
+		return nil // -only excludes every contestant of this field
 	}
-	// A contestant that recycles files has some to recycle before the measurement begins.
+	// A contestant that recycles files needs some to recycle before the measurement begins.
 	big := makeBatch(warmBatch, s.size)
 	for _, sc := range scores {
 		for n := 0; n < r.warm<<20; n += warmBatch * s.size {
@@ -87,7 +87,7 @@ func (r *race) compare(f field, s shape) (err error) {
 // warmBatch is the number of records of an append before the measurement.
 const warmBatch = 2048
 
-// segmentBytes is how large everybody's files are.
+// segmentBytes is the size of every contestant's files.
 const segmentBytes = 64 << 20
 
 func makeBatch(n, size int) [][]byte {

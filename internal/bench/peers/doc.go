@@ -1,26 +1,26 @@
-// Command peers measures durable appends: the spool beside other logs for Go, and all of them beside the raw disk.
+// Command peers measures durable appends: the spool compared with other logs for Go, and all of them with the raw disk.
 //
 //	cd internal/bench && go run ./peers                        # 1, 8 and 32 writers, batches of 64
 //	cd internal/bench && go run ./peers -sizes 256,512,1400 -only penstock
 //
-// Everybody appends batches of records, and each append returns once its batch is on stable storage. The yardstick is
-// one pwrite and one fdatasync into a file whose blocks are written already; with several writers, the simplest group
-// commit there is around them ("raw"). "raw, one piece" is the bound nobody with several writers can reach: a single
+// Each contestant appends batches of records, and each append returns once its batch is on stable storage. The yardstick is one
+// pwrite and one fdatasync into a file whose blocks are already written. With several writers, the simplest possible group
+// commit is around them ("raw"). "raw, one piece" is the bound that no contestant with several writers can reach: a single
 // goroutine that writes as much at a time as all the writers together.
 //
-// A disk shared with others changes its speed from minute to minute. So all take turns in short bursts, in another order
-// each round, and what is compared is the median of the ratios to the yardstick of the same round.
+// The speed of a disk shared with others changes from minute to minute. So all contestants take turns in short bursts, in a
+// different order each round, and the figure compared is the median of the ratios to the yardstick in the same round.
 //
-// Where the time goes is shown for those whose syncs can be counted: "sync" is how long one takes, "between" how long it is from
-// its end to the start of the next, in which writers wake up, copy, check and write. With a "between" near zero and half of the
-// writers in each sync, one half works while the other's sync runs.
+// For contestants whose syncs can be counted, two columns show where the time is spent: "sync" is how long a sync takes,
+// "between" the time from its end to the start of the next, in which writers wake up, copy, check and write. If "between" is
+// near zero and each sync contains half of the writers, one half prepares while the other half's sync runs.
 //
-// How the others are used, each as its documentation advises:
-//   - pebble record: the log writer beneath pebble's WAL, with recycled files as pebble recycles them. Its own group
-//     commit; the records of a batch are written one by one and the last is synced. "whole batch" hands it the 64 as one
-//     record, as pebble does with a batch of its own: there the reader has to take them apart.
-//   - etcd wal, raft-wal, prometheus wlog, tidwall wal: have no group commit of their own, since their owners bring one
-//     (a raft loop); so the simplest one is built around them here. Each gets all batches that wait in one call.
-//   - all with segments of 64 MiB and without compression. What the others have written stays: removing it would cost
-//     them time that recycling costs us.
+// Each of the others is used as its documentation advises:
+//   - pebble record: the log writer under pebble's WAL, with recycled files as pebble recycles them, and its own group commit.
+//     The records of a batch are written one by one and the last is synced. "whole batch" passes all 64 as one record, as
+//     pebble does with a batch of its own; a reader then has to split them.
+//   - etcd wal, raft-wal, prometheus wlog, tidwall wal: these have no group commit, since their users provide one (a raft
+//     loop). This program adds the simplest one, which passes all waiting batches in one call.
+//   - All use segments of 64 MiB and no compression. The files that the others have written are not removed: removing them
+//     would cost time, as recycling costs the spool.
 package main

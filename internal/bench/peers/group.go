@@ -2,14 +2,14 @@ package main
 
 import "sync"
 
-// group is the simplest group commit: who comes first writes for all who have come until it begins. Everyone else waits
-// for the round that took theirs.
+// group is the simplest group commit: the first caller writes the batches of all callers that arrive before it begins. All
+// others wait for the round that contains their batch.
 type group struct {
 	commit func(batches [][][]byte) error // one write and one sync, by one goroutine at a time
 
 	mu   sync.Mutex
 	busy bool
-	next *round // collects those who come meanwhile
+	next *round // collects the batches that arrive meanwhile
 }
 
 // round is one commit.
@@ -46,6 +46,6 @@ func (g *group) append(batch [][]byte) error {
 	g.mu.Lock()
 	r.over, r.err, g.busy = true, err, false
 	r.done.Broadcast()
-	g.next.done.Signal() // one of those who wait commits the next round
+	g.next.done.Signal() // one of the waiting callers commits the next round
 	return err
 }

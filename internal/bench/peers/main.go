@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// contestant is a log. Append may be called by several goroutines, and returns once the batch is on stable storage, but
-// where the name says otherwise.
+// contestant is a log. Several goroutines may call Append. It returns once the batch is on stable storage, unless the name of
+// the contestant says otherwise.
 type contestant interface {
 	Append(batch [][]byte) error
 	io.Closer
@@ -36,7 +36,7 @@ type entrant struct {
 	open func(dir string, s shape) (contestant, error)
 }
 
-// durable lists everybody whose appends are on stable storage when they return, the yardstick first.
+// durable lists the contestants whose appends are on stable storage when they return, the yardstick first.
 var durable = []entrant{
 	{"raw", newRaw(true)},
 	{"raw, one piece", newWhole},
@@ -49,20 +49,21 @@ var durable = []entrant{
 	{"tidwall wal", newTidwall},
 }
 
-// written lists those whose appends are with the kernel when they return: they survive the process, not a power cut.
+// written lists the contestants whose appends are in the page cache when they return: they survive the process, not a power
+// cut.
 var written = []entrant{
 	{"raw write", newRaw(false)},
 	{"penstock, interval", newOurs(spool.SyncInterval)},
 	{"penstock, none", newOurs(spool.SyncNone)},
 }
 
-// field is who competes, with the name of where appends are when they return.
+// field is a group of contestants; its name says where appends are when they return.
 type field struct {
 	name     string
 	entrants []entrant
 }
 
-// race is the settings of a run.
+// race holds the settings of a run.
 type race struct {
 	rounds int
 	burst  time.Duration

@@ -15,7 +15,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// grouped is a log without a group commit, and the simplest one around it.
+// grouped is a log without a group commit, inside the simplest one.
 type grouped struct {
 	*group
 	close func() error
@@ -24,7 +24,7 @@ type grouped struct {
 func (g grouped) Append(batch [][]byte) error { return g.append(batch) }
 func (g grouped) Close() error                { return g.close() }
 
-// newEtcd: Save syncs whenever there are entries. Entries and what they point to are used again.
+// newEtcd opens etcd's wal. Save syncs whenever there are entries. Entries and their data are reused.
 func newEtcd(dir string, _ shape) (contestant, error) {
 	w, err := etcdwal.Create(zap.NewNop(), filepath.Join(dir, "wal"), nil)
 	if err != nil {
@@ -49,7 +49,7 @@ func newEtcd(dir string, _ shape) (contestant, error) {
 	}), w.Close}, nil
 }
 
-// newRaftWAL: StoreLogs syncs. 64 MiB is its default.
+// newRaftWAL opens raft-wal. StoreLogs syncs. Segments of 64 MiB are its default.
 func newRaftWAL(dir string, _ shape) (contestant, error) {
 	w, err := raftwal.Open(dir, raftwal.WithSegmentSize(segmentBytes), raftwal.WithLogger(hclog.NewNullLogger()))
 	if err != nil {
@@ -73,7 +73,7 @@ func newRaftWAL(dir string, _ shape) (contestant, error) {
 	}), w.Close}, nil
 }
 
-// newPrometheus: Log writes, Sync makes it durable.
+// newPrometheus opens Prometheus' wlog. Log writes, and Sync makes it durable.
 func newPrometheus(dir string, _ shape) (contestant, error) {
 	w, err := wlog.NewSize(promslog.NewNopLogger(), nil, filepath.Join(dir, "wal"), segmentBytes, compression.None)
 	if err != nil {
@@ -92,7 +92,7 @@ func newPrometheus(dir string, _ shape) (contestant, error) {
 	}), w.Close}, nil
 }
 
-// newTidwall: WriteBatch syncs.
+// newTidwall opens tidwall/wal. WriteBatch syncs.
 func newTidwall(dir string, _ shape) (contestant, error) {
 	w, err := wal.Open(filepath.Join(dir, "wal"), &wal.Options{SegmentSize: segmentBytes, NoCopy: true})
 	if err != nil {

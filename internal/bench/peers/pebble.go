@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// pebbleLog is the log writer under pebble's WAL, rotated as its standalone manager does: the old log is closed, the
-// oldest file that is not needed any more is used again, and the directory is synced.
+// pebbleLog is the log writer under pebble's WAL, rotated as pebble's standalone manager does: the old log is closed, the
+// oldest file that is no longer needed is reused, and the directory is synced.
 type pebbleLog struct {
 	dir   string
 	whole bool // the batch is one record
@@ -48,7 +48,7 @@ func (l *pebbleLog) rotate() error {
 	l.num++
 	var f vfs.File
 	err := fs.ErrNotExist
-	if l.num > 2 { // the log before the last is not needed any more
+	if l.num > 2 { // the log before the last one is no longer needed
 		f, err = vfs.Default.ReuseForWrite(l.path(l.num-2), l.path(l.num), "wal")
 	}
 	if errors.Is(err, fs.ErrNotExist) {

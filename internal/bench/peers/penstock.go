@@ -13,8 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ours is the spool. Its segments are acknowledged as soon as they are sealed, so that it lives on recycled files, as it
-// does in service.
+// ours is the spool. Its segments are acknowledged as soon as they are sealed, so that it recycles files as it does in service.
 type ours struct {
 	s       *spool.Spool
 	scratch sync.Pool // of []segment.Record
@@ -64,7 +63,7 @@ func (o *ours) syncs() (t syncTimes) {
 	return t
 }
 
-// ack says of every segment that it has been delivered.
+// ack acknowledges every segment as delivered.
 func (o *ours) ack(ctx context.Context) {
 	defer close(o.acked)
 	for {

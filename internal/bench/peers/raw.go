@@ -6,7 +6,7 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// rawFile is a file whose blocks are written already, overwritten from the start again and again.
+// rawFile is a file whose blocks are already written. It is overwritten from the start again and again.
 type rawFile struct {
 	f    vfs.File
 	sync bool
@@ -32,7 +32,7 @@ func newRawFile(dir string, sync bool) (*rawFile, error) {
 	return &rawFile{f: f, sync: sync}, err
 }
 
-// fill returns n bytes that were there before: nothing is copied.
+// fill returns n bytes of the buffer; nothing is copied.
 func (r *rawFile) fill(n int) []byte {
 	if len(r.buf) < n {
 		r.buf = make([]byte, n)
@@ -66,7 +66,7 @@ func newRaw(sync bool) func(string, shape) (contestant, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.writers == 1 { // nobody to wait for, and nothing to gather
+		if s.writers == 1 { // no group commit: there is no other writer
 			return single{func(b [][]byte) error { return f.write(f.fill(len(b) * s.size)) }, f.f.Close, f}, nil
 		}
 		r := &raw{rawFile: f}
@@ -85,7 +85,7 @@ func (r *raw) commit(batches [][][]byte) error {
 	return r.write(r.buf)
 }
 
-// newWhole is a single goroutine that writes what all writers together bring.
+// newWhole opens a contestant with a single goroutine that writes as much as all writers together.
 func newWhole(dir string, s shape) (contestant, error) {
 	f, err := newRawFile(dir, true)
 	if err != nil {
@@ -94,7 +94,7 @@ func newWhole(dir string, s shape) (contestant, error) {
 	return whole{single{func(b [][]byte) error { return f.write(f.fill(s.writers * len(b) * s.size)) }, f.f.Close, f}, s.writers}, nil
 }
 
-// single makes a contestant of two functions and the file that they write.
+// single is a contestant made from two functions and the file that they write.
 type single struct {
 	add   func([][]byte) error
 	close func() error
@@ -105,7 +105,7 @@ func (s single) Append(batch [][]byte) error { return s.add(batch) }
 func (s single) Close() error                { return s.close() }
 func (s single) syncs() syncTimes            { return s.file.syncs() }
 
-// whole has one caller, each of whose appends counts as one of each writer.
+// whole has one caller; each of its appends counts as one append of every writer.
 type whole struct {
 	single
 	times int

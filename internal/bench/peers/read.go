@@ -15,7 +15,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// readBack returns the bytes per second of reading a sealed segment, every block and record checked, from the page cache.
+// readBack returns the bytes per second at which a sealed segment is read from the page cache, with every block and record
+// checked.
 func (r *race) readBack(size int) (rate float64, err error) {
 	dir, err := os.MkdirTemp(r.dir, "peers-*")
 	if err != nil {

@@ -14,16 +14,16 @@ type syncTimes struct {
 	took  time.Duration
 }
 
-// add adds what was counted from one reading to the next.
+// add adds the difference between two readings.
 func (t *syncTimes) add(from, to syncTimes) {
 	t.calls += to.calls - from.calls
 	t.took += to.took - from.took
 }
 
-// synced is a contestant that knows its syncs.
+// synced is a contestant whose syncs are counted.
 type synced interface{ syncs() syncTimes }
 
-// syncsOf returns nothing for a contestant that does not know.
+// syncsOf returns the syncs of a contestant; zero if they are not counted.
 func syncsOf(c contestant) syncTimes {
 	if s, ok := c.(synced); ok {
 		return s.syncs()
@@ -31,7 +31,7 @@ func syncsOf(c contestant) syncTimes {
 	return syncTimes{}
 }
 
-// syncClock counts the syncs of one file after the other.
+// syncClock counts the syncs of successive files.
 type syncClock struct{ calls, took atomic.Int64 }
 
 func (c *syncClock) syncs() syncTimes {
@@ -54,7 +54,7 @@ type clockedFile struct {
 
 func (f clockedFile) Sync() error { return f.clock.time(f.File.Sync) }
 
-// syncColumns say where the time goes: into syncs, or between the end of one and the start of the next.
+// syncColumns show where the time is spent: in syncs, or between the end of one and the start of the next.
 var syncColumns = []result.Column{{Name: "appends/sync"}, {Name: "sync"}, {Name: "between"}}
 
 // syncCells are the cells of syncColumns.

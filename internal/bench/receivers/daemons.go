@@ -45,7 +45,7 @@ log { source(datagrams); destination(store); };
 log { source(lines); destination(store); flags(flow-control); };
 `
 
-// receivers finds everybody that -only does not leave out.
+// receivers finds all receivers that match -only.
 func (b *bench) receivers() (all []*receiver, err error) {
 	add := func(name string, start func() (func(string) (*running, error), error)) {
 		if err != nil || !b.only.MatchString(name) {
@@ -91,7 +91,7 @@ func (b *bench) receivers() (all []*receiver, err error) {
 	return all, err
 }
 
-// startDaemon writes a configuration, runs the program, and waits until it accepts on TCP.
+// startDaemon writes a configuration, runs the program, and waits until it accepts TCP connections.
 func startDaemon(p *debs.Program, conf, queue string, args func(dir, conf string) []string) func(string) (*running, error) {
 	return func(dir string) (*running, error) {
 		dir, err := filepath.Abs(dir)
@@ -128,7 +128,7 @@ func startDaemon(p *debs.Program, conf, queue string, args func(dir, conf string
 				if err != nil {
 					return 0, err
 				}
-				return uint64(info.Size()) / lineSize, nil // a little too high for datagrams, whose lines have one byte more
+				return uint64(info.Size()) / lineSize, nil // slightly too high for datagrams, whose lines are one byte longer
 			},
 			count: func() (uint64, error) { return countLines(out) },
 		}
@@ -147,7 +147,7 @@ func startDaemon(p *debs.Program, conf, queue string, args func(dir, conf string
 	}
 }
 
-// freePorts returns ports that nobody used a moment ago.
+// freePorts returns ports that were unused a moment ago.
 func freePorts() (udp, tcp string, err error) {
 	u, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -164,7 +164,7 @@ func freePorts() (udp, tcp string, err error) {
 	return udp, tcp, errors.Join(err, err2)
 }
 
-// countLines counts the lines of a file, which all must be of one length, with their newline 512 or 513.
+// countLines counts the lines of a file. All must have the same length: 512 or 513 bytes with the newline.
 func countLines(name string) (n uint64, err error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {

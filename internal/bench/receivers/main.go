@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/internal/bench/result"
 )
 
-// bench is the settings of a run.
+// bench holds the settings of a run.
 type bench struct {
 	dir     string
 	length  time.Duration
@@ -92,7 +92,7 @@ func (b *bench) run() error {
 	return b.out.Write(t)
 }
 
-// measure is a receiver's row in the table of all.
+// measure returns a receiver's row of the table.
 func (b *bench) measure(r *receiver) (row result.Row, err error) {
 	lossless := result.Cell{Text: "-"}
 	if b.search {

@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// startOurs runs a role of this program as a process, which prints its addresses and then, again and again, how much it
-// has stored. One that stores nothing on the disk is believed.
+// startOurs runs a role of this program as a process, which prints its addresses and then, repeatedly, how many records it has
+// stored. If it stores nothing on the disk, its own count is used.
 func startOurs(role string, stores bool) func(dir string) (*running, error) {
 	return func(dir string) (*running, error) {
 		cmd := roleCmd(role, dir)
@@ -53,7 +53,7 @@ func startOurs(role string, stores bool) func(dir string) (*running, error) {
 	}
 }
 
-// receive is the collector's receiving part: listeners and a spool.
+// receive is the receiving part of the collector: listeners and a spool.
 func receive(ctx context.Context, dir string, gro bool) error {
 	s, err := spool.Open(dir, nil)
 	if err != nil {
@@ -63,13 +63,13 @@ func receive(ctx context.Context, dir string, gro bool) error {
 	return errors.Join(err, s.Close())
 }
 
-// discard is the listener alone.
+// discard runs the listeners without a spool.
 func discard(ctx context.Context, gro bool) error {
 	var sink counter
 	return serve(ctx, gro, &sink, sink.n.Load)
 }
 
-// counter is a Sink that takes everything and keeps nothing.
+// counter is a Sink that counts records and discards them.
 type counter struct{ n atomic.Uint64 }
 
 func (c *counter) Append(_ context.Context, b []segment.Record) (uint64, error) {
@@ -100,7 +100,7 @@ func serve(ctx context.Context, gro bool, sink ingest.Sink, stored func() uint64
 	return err
 }
 
-// announce prints the addresses, and what is stored until ctx ends.
+// announce prints the addresses and, until ctx ends, how many records are stored.
 func announce(ctx context.Context, udp, tcp net.Addr, stored func() uint64) {
 	fmt.Println(udp, tcp)
 	tick := time.NewTicker(20 * time.Millisecond)

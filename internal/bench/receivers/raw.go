@@ -20,7 +20,7 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
-// discardRaw is the limit: recvmmsg(2) into one arena, and nothing done with it.
+// discardRaw is the upper bound: recvmmsg(2) into one buffer, which is never read.
 func discardRaw(ctx context.Context) error {
 	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -61,10 +61,10 @@ func discardRaw(ctx context.Context) error {
 	return nil
 }
 
-// pacedRate is where CPU is compared with the raw socket's.
+// pacedRate is the rate at which the CPU time is compared with that of the raw socket.
 const pacedRate = 300_000
 
-// againstRaw compares our receiving with the raw socket, by turns.
+// againstRaw compares our receiver with the raw socket, in turns.
 func (b *bench) againstRaw() error {
 	all := []*receiver{
 		{"raw, discarded", startOurs("raw", false)},
@@ -125,7 +125,7 @@ func (b *bench) againstRaw() error {
 	return b.out.Write(t)
 }
 
-// ratio is the median of the ratios of each round.
+// ratio returns the median of the ratios of all rounds.
 func ratio(a, b []float64) float64 {
 	r := make([]float64, len(a))
 	for i := range r {

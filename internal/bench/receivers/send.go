@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roleEnv makes this program one of the processes it measures; its arguments follow in the value.
+// roleEnv makes this program one of the measured processes; its value contains the role's arguments.
 const roleEnv = "PENSTOCK_BENCH_ROLE"
 
 func roleCmd(role string, args ...string) *exec.Cmd {
@@ -70,7 +70,7 @@ type sent struct {
 	Seconds float64
 }
 
-// lineSize is the length of a message, over TCP with its newline.
+// lineSize is the length of a message; over TCP it includes the newline.
 const lineSize = 512
 
 // line returns a message of n bytes.
@@ -84,7 +84,7 @@ func line(n int) []byte {
 
 const ports = 8
 
-// sendUDP keeps to the rate by sending every millisecond what is due; rate 0 is as fast as it goes.
+// sendUDP keeps the rate by sending in each millisecond the datagrams that are due; rate 0 means as fast as possible.
 func sendUDP(to string, rate int, length time.Duration) error {
 	var conns [ports]net.Conn
 	for i := range conns {
@@ -104,7 +104,7 @@ func sendUDP(to string, rate int, length time.Duration) error {
 		}
 		conns[i] = c
 	}
-	// Datagrams per call: the kernel cuts them apart, which makes a fast sender cheap.
+	// Datagrams per call. The kernel splits them, which makes a fast sender cheap.
 	gso := 16
 	if rate == 0 {
 		gso = 64
@@ -136,7 +136,7 @@ func sendUDP(to string, rate int, length time.Duration) error {
 
 const tcpConns = 2
 
-// sendTCP sends lines as fast as they are taken.
+// sendTCP sends lines as fast as the receiver accepts them.
 func sendTCP(to string, lines int) error {
 	l := line(lineSize)
 	l[lineSize-1] = '\n'

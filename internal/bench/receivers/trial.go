@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// receiver is who is measured.
+// receiver is a program to measure.
 type receiver struct {
 	name string
-	// start runs it in an empty directory, listening on UDP and TCP.
+	// start runs the receiver in an empty directory, listening on UDP and TCP.
 	start func(dir string) (*running, error)
 }
 
@@ -24,23 +24,23 @@ type running struct {
 	cmd    *exec.Cmd
 	udp    string
 	tcp    string
-	settle time.Duration          // how long nothing more may be stored before a trial counts as over
-	stored func() (uint64, error) // so far: cheap, for waiting
-	count  func() (uint64, error) // on the disk, once the process has ended
+	settle time.Duration          // a trial is over once nothing more was stored for this time
+	stored func() (uint64, error) // so far; cheap, for polling
+	count  func() (uint64, error) // on the disk, after the process has ended
 }
 
-// outcome is what came of a trial.
+// outcome is the result of a trial.
 type outcome struct {
 	sent, stored uint64
-	rate         float64 // as sent
+	rate         float64 // at which it was sent
 	cpu          float64 // seconds of the receiver
 	took         time.Duration
 }
 
-// slow is the part of the rate asked for below which the sender has failed, not the receiver.
+// slow is the fraction of the requested rate below which the sender was too slow, not the receiver.
 const slow = 0.95
 
-// highest looks for the highest rate at which nothing is lost, to 5 %. It is capped if the sender cannot send faster.
+// highest finds the highest rate at which nothing is lost, to 5 %. capped: the sender cannot send faster.
 func (b *bench) highest(r *receiver) (rate int, capped bool, err error) {
 	lossless := func(rate int) (ok bool, sent float64, err error) {
 		for range 2 {
@@ -78,7 +78,7 @@ func (b *bench) highest(r *receiver) (rate int, capped bool, err error) {
 		case ok:
 			low, high = next, 2*next
 		default:
-			if low == 0 { // not even the lowest
+			if low == 0 { // even the lowest rate loses records
 				return 0, false, nil
 			}
 			high, bisect = next, true
@@ -87,7 +87,7 @@ func (b *bench) highest(r *receiver) (rate int, capped bool, err error) {
 	return low, false, nil
 }
 
-// udp is one trial at a rate.
+// udp runs one trial at a rate.
 func (b *bench) udp(r *receiver, rate int) (o outcome, err error) {
 	return b.trial(r, func(run *running) (*exec.Cmd, error) {
 		return roleCmd("udp", run.udp, strconv.Itoa(rate), b.length.String()), nil
@@ -163,7 +163,7 @@ func (b *bench) trial(r *receiver, sender func(*running) (*exec.Cmd, error)) (o 
 	if err := run.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return o, err
 	}
-	// A contestant that does not end must not hang the others' trials.
+	// A receiver that does not end must not hang the trials of the others.
 	late := time.AfterFunc(time.Minute, func() { _ = run.cmd.Process.Kill() })
 	defer late.Stop()
 	ended = true
@@ -174,13 +174,13 @@ func (b *bench) trial(r *receiver, sender func(*running) (*exec.Cmd, error)) (o 
 	return o, err
 }
 
-// cpuOf returns a process's CPU seconds, all threads: proc_pid_stat(5), in ticks of 10 ms.
+// cpuOf returns the CPU seconds of all threads of a process: proc_pid_stat(5), in ticks of 10 ms.
 func cpuOf(pid int) (float64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name, in parentheses, may hold anything.
+	// The name, in parentheses, may contain anything.
 	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	user, err := strconv.ParseFloat(fields[11], 64)
 	system, err2 := strconv.ParseFloat(fields[12], 64)

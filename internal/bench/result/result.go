@@ -1,5 +1,5 @@
-// Package result is the form in which the commands of this module give what they have measured: tables, for people, or as JSON
-// for the command run, which gathers them on a page.
+// Package result is the format in which the commands of this module write their measurements: tables, for people or as JSON for
+// the command run, which collects them on a page.
 package result
 
 import (
@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// Table is what was measured of several contestants under one load.
+// Table contains the measurements of several contestants under one load.
 type Table struct {
 	Title   string
 	Columns []Column
@@ -19,7 +19,7 @@ type Table struct {
 // Column is one kind of figure.
 type Column struct {
 	Name string
-	Bars bool // worth a bar on a page, as long as the number is large
+	Bars bool // shown as a bar on a page; longer is a larger number
 }
 
 // Row has the figures of one contestant, a cell for each column.
@@ -28,13 +28,13 @@ type Row struct {
 	Cells []Cell
 }
 
-// Cell is a figure: as it is written, and as a number.
+// Cell is a figure, as text and as a number.
 type Cell struct {
 	Text   string
 	Number float64
 }
 
-// Num is a cell with a number in the format of package fmt.
+// Num returns a cell for a number, formatted as in package fmt.
 func Num(format string, v float64) Cell { return Cell{fmt.Sprintf(format, v), v} }
 
 // Writer writes tables.
@@ -43,7 +43,7 @@ type Writer struct {
 	json bool
 }
 
-// NewWriter returns a Writer of tables for people, or of one line of JSON for each.
+// NewWriter returns a Writer that writes tables for people or, if asJSON is set, one line of JSON for each.
 func NewWriter(to io.Writer, asJSON bool) *Writer { return &Writer{to, asJSON} }
 
 // Write writes a table.
@@ -73,7 +73,7 @@ func (w *Writer) Write(t Table) error {
 	return tw.Flush()
 }
 
-// Read reads the tables that a Writer has written as JSON.
+// Read reads the tables that a Writer wrote as JSON.
 func Read(r io.Reader) (tables []Table, err error) {
 	d := json.NewDecoder(r)
 	for {

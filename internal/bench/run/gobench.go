@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/internal/bench/result"
 )
 
-// goBench makes tables of the output of go test -bench: one for each benchmark with parts, and one for all without any. A
-// benchmark that was skipped, or left a contestant out, is an error.
+// goBench makes tables from the output of go test -bench: one for each benchmark with sub-benchmarks, and one for all others.
+// It returns an error for a benchmark that was skipped or left a contestant out.
 func goBench(pkg string, out []byte) (tables []result.Table, err error) {
 	groups := map[string][]*benchfmt.Result{}
 	var order []string
@@ -48,7 +48,7 @@ func goBench(pkg string, out []byte) (tables []result.Table, err error) {
 	return tables, err
 }
 
-// tableOf makes a table with a column for each unit that occurs.
+// tableOf returns a table with a column for each unit that occurs.
 func tableOf(title string, results []*benchfmt.Result) result.Table {
 	t := result.Table{Title: title}
 	var unitsSeen []string
@@ -73,7 +73,7 @@ func tableOf(title string, results []*benchfmt.Result) result.Table {
 	return t
 }
 
-// written is a value as the benchmark wrote it: the reader of its output changes ns to s and MB to B.
+// written returns a value as the benchmark printed it: the reader of its output converts ns to s and MB to B.
 func written(v benchfmt.Value) (unit string, n float64) {
 	if v.OrigUnit != "" {
 		return v.OrigUnit, v.OrigValue
@@ -81,7 +81,7 @@ func written(v benchfmt.Value) (unit string, n float64) {
 	return v.Unit, v.Value
 }
 
-// short writes a number with four digits, a large one in its largest unit.
+// short formats a number with four digits; a large one in its largest unit.
 func short(n float64) string {
 	if n < 1e4 {
 		return strconv.FormatFloat(n, 'g', 4, 64)
@@ -89,7 +89,8 @@ func short(n float64) string {
 	return benchunit.Scale(n, benchunit.Decimal)
 }
 
-// rowName is the benchmark without the number of processors, and without its first name, which the title has, if it has parts.
+// rowName returns the name of a benchmark without the number of processors and, if it has parts, without the first name, which
+// is in the title.
 func rowName(n benchfmt.Name) string {
 	base, parts := n.Parts()
 	var s string

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// machine is where the figures were taken, and from what.
+// machine says where and from which commit the figures were measured.
 type machine struct {
 	Processor, Kernel, Go, Commit string
 	Cores                         int
@@ -30,7 +30,7 @@ func look(ctx context.Context, top string) machine {
 		m.Kernel += " " + k
 	}
 	git := func(args ...string) string {
-		out, _ := exec.CommandContext(ctx, "git", append([]string{"-C", top}, args...)...).Output() // outside of a checkout there is no commit
+		out, _ := exec.CommandContext(ctx, "git", append([]string{"-C", top}, args...)...).Output() // outside a checkout there is no commit
 		return strings.TrimSpace(string(out))
 	}
 	m.Commit = git("rev-parse", "--short=12", "HEAD")
@@ -43,7 +43,7 @@ func look(ctx context.Context, top string) machine {
 
 func (m *machine) ended() { m.Ended, m.LoadAfter = time.Now(), load() }
 
-// Text is the line below the title.
+// Text returns the line below the title.
 func (m machine) Text() string {
 	return fmt.Sprintf("%s, %d cores, %s, %s; commit %s; %s to %s; load before %s, after %s (a quiet machine has less than 0.1 before)",
 		m.Processor, m.Cores, m.Kernel, m.Go, m.Commit, stamp(m.Began), stamp(m.Ended), m.LoadBefore, m.LoadAfter)

@@ -1,14 +1,15 @@
-// Command run takes the figures of internal/docs/performance.md and writes them on one page.
+// Command run measures the figures of internal/docs/performance.md and writes them on one page.
 //
 //	cd internal/bench && go run ./run                      # everything: 20 GB of disk, a quiet machine, about an hour
 //	cd internal/bench && go run ./run -out /tmp/x.html spool receive
 //	cd internal/bench && go run ./run -short               # every contestant once, for two minutes: that they all run
 //
-// The page is one file. It has every table, plots of what grows, the processor, the kernel, the date and the commit. The tables
-// are printed, too. A contestant that cannot run, a benchmark that is skipped and a part without any figure are failures: the page
-// is written, and has the reason in the place of the figures.
+// The page is one file. It has every table, plots of the figures that grow, the processor, the kernel, the date and the commit.
+// The tables are also printed. A contestant that cannot run, a benchmark that is skipped and a part without any figure are
+// failures: the page is still written, and shows the reason instead of the figures.
 //
-// With -short the times mean nothing: each contestant has one short turn. Ratios and allocations are reported, nothing is judged.
+// With -short the times mean nothing: each contestant has one short turn. Ratios and allocations are reported, and nothing is
+// judged.
 //
 // It needs what .ci/run installs.
 package main
@@ -51,14 +52,14 @@ func usage() {
 	}
 }
 
-// section is what the page shows of a part.
+// section is a part on the page.
 type section struct {
 	Title  string
 	Tables []shown
 	Failed []string
 }
 
-// shown is a table, and a plot if it has one.
+// shown is a table with its plots.
 type shown struct {
 	result.Table
 	Command string
@@ -82,7 +83,7 @@ func run(ctx context.Context, short bool, out string, names []string) error {
 		for _, c := range part.commands {
 			tables, err := c.run(ctx, top, short)
 			for _, t := range tables {
-				_ = result.NewWriter(os.Stdout, false).Write(t) // what cannot be printed is on the page
+				_ = result.NewWriter(os.Stdout, false).Write(t) // if it cannot be printed, it is still on the page
 				plots, plotErr := plotsOf(t)
 				err = errors.Join(err, plotErr)
 				s.Tables = append(s.Tables, shown{t, c.String(short), plots})
@@ -143,5 +144,5 @@ func root() (string, error) {
 	return "", err
 }
 
-// stamp is a time as the page shows it.
+// stamp formats a time for the page.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/internal/bench/result"
 )
 
-// page is everything on the page.
+// page is the data of the page.
 type page struct {
 	Machine  machine
 	Short    bool
@@ -22,7 +22,7 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"bar": bar}).Parse(pageText))
 
-// bar is the length of the bar behind a cell, in percent of the longest of its column; -1 without bars.
+// bar returns the length of the bar behind a cell, in percent of the longest of its column; -1 for a column without bars.
 func bar(t result.Table, column int, c result.Cell) float64 {
 	if !t.Columns[column].Bars {
 		return -1

@@ -20,21 +20,21 @@ type part struct {
 	commands    []command
 }
 
-// command gives tables: a program of this module, or benchmarks of a package.
+// command produces tables: it is a program of this module, or the benchmarks of a package.
 type command struct {
-	program string // of this module; otherwise
+	program string // of this module; if empty, the benchmarks of pkg
 	pkg     string // relative to the repository
 	bench   string
-	long    []string // more arguments, and those of the short form
+	long    []string // additional arguments; short has those of the short form
 	short   []string
 }
 
-// Benchmarks that run for a second each are enough to compare; the short form runs each body ten times.
+// bench returns a command for benchmarks. A second for each is enough to compare; the short form runs each body ten times.
 func bench(pkg, pattern string, long ...string) command {
 	return command{pkg: pkg, bench: pattern, long: long, short: []string{"-benchtime=10x"}}
 }
 
-// once is for benchmarks whose body is long.
+// once returns a command for benchmarks with a long body, which the short form runs once.
 func once(pkg, pattern string, long ...string) command {
 	return command{pkg: pkg, bench: pattern, long: long, short: []string{"-benchtime=1x"}}
 }
@@ -80,7 +80,7 @@ var parts = []part{
 	}},
 }
 
-// String is the command as one types it at the top of the repository.
+// String returns the command as typed at the top of the repository.
 func (c command) String(short bool) string {
 	dir, args := c.args(short)
 	s := "go"
@@ -96,7 +96,7 @@ func (c command) String(short bool) string {
 	return s
 }
 
-// args returns what go is called with, and where, from the top of the repository.
+// args returns the arguments of go, and its working directory relative to the top of the repository.
 func (c command) args(short bool) (dir string, args []string) {
 	more := c.long
 	if short {
@@ -106,13 +106,13 @@ func (c command) args(short bool) (dir string, args []string) {
 		return "internal/bench", append([]string{"run", "./" + c.program}, more...)
 	}
 	dir, pkg := ".", c.pkg
-	if rest, ok := strings.CutPrefix(pkg, "./internal/bench/"); ok { // a module of its own
+	if rest, ok := strings.CutPrefix(pkg, "./internal/bench/"); ok { // a separate module
 		dir, pkg = "internal/bench", "./"+rest
 	}
 	return dir, append([]string{"test", "-vet=off", "-run", "^$", "-bench", c.bench, "-benchmem", "-timeout", "60m", pkg}, more...)
 }
 
-// run runs the command, with its errors on ours, and returns its tables. Tables that came before an error are returned with it.
+// run runs the command and returns its tables. Its standard error is ours. Tables printed before an error are returned with it.
 func (c command) run(ctx context.Context, top string, short bool) ([]result.Table, error) {
 	dir, args := c.args(short)
 	if c.program != "" {
@@ -120,8 +120,8 @@ func (c command) run(ctx context.Context, top string, short bool) ([]result.Tabl
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(top, dir)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // children end with it
-	// In CI a benchmark whose real server is missing fails.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // its children end with it
+	// With CI=true, a benchmark whose real server is missing fails.
 	cmd.Env = append(os.Environ(), "CI=true")
 	if short {
 		cmd.Env = append(cmd.Env, "PENSTOCK_BENCH_SHORT=1", "PENSTOCK_GROWTH=100")

@@ -18,17 +18,17 @@ import (
 	"github.com/penstock-go/penstock/internal/bench/result"
 )
 
-// plotted is a picture of how a figure grows.
+// plotted is a plot of how a figure grows.
 type plotted struct {
 	Title string
 	SVG   template.HTML
 }
 
-// growth finds the number in the name of a row by which figures grow: segments=1000.
+// growth finds the number in a row's name with which figures grow: segments=1000.
 var growth = regexp.MustCompile(`([a-zA-Z]+)=([0-9]+)\b`)
 
-// plotsOf draws every column of a table whose rows differ in a number, against that number, both by powers of ten. Rows that differ in
-// another way are lines of their own.
+// plotsOf plots every column of a table whose rows differ in a number, against that number, with both axes logarithmic. Rows
+// that differ in other ways are separate lines.
 func plotsOf(t result.Table) (plots []plotted, err error) {
 	for column, c := range t.Columns {
 		lines := map[string]plotter.XYs{}
@@ -63,7 +63,7 @@ func plotsOf(t result.Table) (plots []plotted, err error) {
 	return plots, nil
 }
 
-// The colours have contrast on white and on black; ink is what the page replaces by the colour of its text.
+// The colours have contrast on white and on black. The page replaces ink by the colour of its text.
 var (
 	palette = []color.Color{color.RGBA{0x5b, 0x8f, 0xd0, 255}, color.RGBA{0xf2, 0x8e, 0x2b, 255}, color.RGBA{0x59, 0xa1, 0x4f, 255}, color.RGBA{0xe1, 0x57, 0x59, 255}, color.RGBA{0xb0, 0x7a, 0xa1, 255}}
 	ink     = color.RGBA{A: 255}
@@ -101,6 +101,6 @@ func draws(unit, key string, order []string, lines map[string]plotter.XYs) (temp
 	}
 	s := b.String()
 	s = strings.NewReplacer("#000000", "currentColor", "fill:black", "fill:currentColor").Replace(s[strings.Index(s, "<svg"):])
-	// The picture is made by this program out of numbers and of names in this repository.
+	// This program makes the picture from numbers and from names in this repository, so it is trusted.
 	return template.HTML(s), nil
 }

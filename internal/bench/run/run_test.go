@@ -40,7 +40,7 @@ func TestGoBench(t *testing.T) {
 	}
 }
 
-// What did not run is an error, never a table with a row less.
+// A benchmark that did not run is an error; the table must not just lack a row.
 func TestContestantMissing(t *testing.T) {
 	for _, line := range []string{"--- SKIP: BenchmarkS3", "    s3_test.go:12: left out: rclone is neither installed nor to be had"} {
 		if _, err := goBench("./x", []byte(output+line+"\n")); err == nil {

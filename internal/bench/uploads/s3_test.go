@@ -41,16 +41,16 @@ type way struct {
 	mbs  []float64
 }
 
-// BenchmarkS3 uploads four objects of 64 MiB, all ways by turns. Its metrics are medians, the ratios those of each turn. The
-// command lines upload the directory with one call, with their defaults, so that they may send several files and parts at a
-// time; ours and the bare manager send one object after the other.
+// BenchmarkS3 uploads four objects of 64 MiB in all ways in turn. Its metrics are medians, and the ratios compare ways within
+// each turn. The command lines upload the directory with one call and their defaults, so they may send several files and parts
+// at a time; our driver and the bare manager send one object after the other.
 func BenchmarkS3(b *testing.B) {
 	endpoint, access, secret := testserver.S3(b)
 	b.Setenv("AWS_ACCESS_KEY_ID", access)
 	b.Setenv("AWS_SECRET_ACCESS_KEY", secret)
 	b.Setenv("AWS_REGION", "us-east-1")
 	b.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	b.Setenv("AWS_CA_BUNDLE", "") // nothing here speaks TLS, and rclone stops at it
+	b.Setenv("AWS_CA_BUNDLE", "") // nothing here supports TLS, and rclone insists on it
 	for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "RCLONE_CONFIG"} {
 		b.Setenv(name, filepath.Join(b.TempDir(), "none"))
 	}
@@ -88,7 +88,7 @@ func BenchmarkS3(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// median returns that of a, or of a ÷ b.
+// median returns the median of a, or of a ÷ b.
 func median(a, b []float64) float64 {
 	v := slices.Clone(a)
 	for i := range b {
@@ -116,7 +116,7 @@ func bare(endpoint, access, secret string) *way {
 	}}
 }
 
-// ours hashes nothing: the staging of a segment has done that on the way.
+// ours computes no hashes: the staging of a segment has already done that.
 func ours(b *testing.B, endpoint string) *way {
 	dest, err := s3ship.Open(b.Context(), "s3://"+testserver.Bucket+"?path_style=true&endpoint="+url.QueryEscape(endpoint), nil)
 	if err != nil {
@@ -142,7 +142,7 @@ func ours(b *testing.B, endpoint string) *way {
 	}}
 }
 
-// commands are the command lines that there are.
+// commands are the command lines that are installed.
 func commands(b *testing.B, endpoint string) (ways []*way) {
 	if p, err := debs.Find(b.TempDir(), "rclone", "rclone"); err != nil {
 		b.Log("left out:", err)
@@ -152,7 +152,7 @@ func commands(b *testing.B, endpoint string) (ways []*way) {
 				"--s3-no-check-bucket", dir, ":s3:"+testserver.Bucket+"/"+prefix)
 		}})
 	}
-	if os.Getenv("PENSTOCK_BENCH_SHORT") != "" { // aws is not among what .ci/run installs
+	if os.Getenv("PENSTOCK_BENCH_SHORT") != "" { // .ci/run does not install aws
 		return ways
 	}
 	if path, err := exec.LookPath("aws"); err != nil {

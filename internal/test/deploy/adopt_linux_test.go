@@ -22,9 +22,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestAdoptJob: a pod of the StatefulSet dies while its destinations are away. The Job, run as its pod says on the claim that the pod
-// has left, delivers everything and completes. Both run in a root file system as the image has it, with the mounts, the user and
-// the arguments of their pods. There is no kubelet: this test mounts, starts, and repeats the startup probe.
+// TestAdoptJob: a pod of the StatefulSet dies while its destinations are unavailable. The Job, run with its pod spec on the
+// claim that the pod left behind, delivers everything and completes. Both run in a root file system like that of the image,
+// with the mounts, the user and the arguments of their pods. There is no kubelet: this test mounts, starts, and repeats the
+// startup probe.
 func TestAdoptJob(t *testing.T) {
 	need(t, "unshare", "setpriv", "chroot", "ip")
 	if os.Geteuid() != 0 {
@@ -47,7 +48,7 @@ func TestAdoptJob(t *testing.T) {
 	k := newKubelet(t)
 	group := int(*set.SecurityContext.FSGroup)
 
-	// The destinations are away: nobody may write there.
+	// The destinations are unavailable: nobody may write there.
 	k.directory("dest/s3", 0, 0o755)
 	k.directory("dest/idc", 0, 0o755)
 	pod := k.start("collector-4", set, prod.config)

@@ -12,9 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// CloudFormation returns the template that asks for the same as the Terraform module in prod, with parameters for what differs
-// between accounts and between dev and prod, and the values of these parameters for dev and prod. It is made from the plan, so that
-// nothing of the two can differ; what has no counterpart is an error.
+// CloudFormation returns a template with the same resources as the Terraform module in prod, with parameters for everything
+// that differs between accounts and between dev and prod, and the values of these parameters for dev and prod. It is made from
+// the plan, so that the two cannot differ; a resource without a counterpart is an error.
 func (t Tree) CloudFormation() (template []byte, parameters map[string][]byte, err error) {
 	sized := map[string]Plan{}
 	for _, name := range []string{"dev", "prod"} {
@@ -181,7 +181,7 @@ var attributes = map[string]string{
 	"aws_autoscaling_group.name": "", "aws_autoscaling_policy.arn": "",
 }
 
-// target returns what a reference of the plan is in the template.
+// target returns the equivalent of a reference of the plan in the template.
 func target(reference string) any {
 	i := strings.LastIndex(reference, ".")
 	address, attribute := reference[:i], reference[i+1:]

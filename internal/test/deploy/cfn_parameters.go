@@ -7,7 +7,8 @@ import (
 
 var groups = []string{"main", "apart"}
 
-// parameters declares what differs between accounts, and between dev and prod; the sizes have those of prod as defaults.
+// parameters declares everything that differs between accounts, and between dev and prod; the defaults of sizes are those of
+// prod.
 func (c *cfn) parameters(prod Plan) map[string]any {
 	out := map[string]any{}
 	for _, l := range literals {

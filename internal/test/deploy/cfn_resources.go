@@ -27,7 +27,7 @@ var converters = map[string]func(*cfn, resource) any{
 	"aws_iam_role": (*cfn).role, "aws_iam_policy": (*cfn).managedPolicy, "aws_iam_instance_profile": (*cfn).profile,
 }
 
-// withoutCounterpart are arguments that CloudFormation does not have, with what it does instead.
+// withoutCounterpart are arguments that CloudFormation does not have, with its behaviour instead.
 var withoutCounterpart = map[string]string{
 	"aws_autoscaling_group.force_delete":              "it never deletes by force",
 	"aws_autoscaling_group.wait_for_capacity_timeout": "it does not wait for capacity",

@@ -2,8 +2,8 @@ package deploy
 
 import "math"
 
-// price is what Amazon charges for a unit. None of them could be asked of Amazon when this was written: the runbook names each as an
-// assumption that the reader replaces.
+// price is what Amazon charges for a unit. No price could be verified with Amazon when this was written, so the runbook names
+// each as an assumption that the reader replaces.
 type price struct {
 	name, unit string
 	usd        float64
@@ -52,7 +52,7 @@ func (t fleetTraffic) used() map[string]float64 {
 	}
 }
 
-// costFormulas say where used comes from.
+// costFormulas say how used is computed.
 var costFormulas = map[string]string{
 	"nlcu":      "r × 3,600 s ÷ 1 GB × 730 h",
 	"nlb":       "load balancers × 730 h",

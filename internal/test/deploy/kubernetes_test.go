@@ -248,7 +248,7 @@ func restricted(pod corev1.PodSpec) error {
 	return nil
 }
 
-// samePorts: what the collector listens at is a port of the container, behind a Service of that protocol alone, and admitted.
+// samePorts: each listener of the collector has a container port, a Service for its protocol alone, and a rule that admits it.
 func samePorts(c *cluster, pod corev1.PodSpec, config map[string]any) error {
 	for class, v := range config["classes"].(map[string]any) {
 		for _, l := range at(v, "listen").([]any) {

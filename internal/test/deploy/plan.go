@@ -13,11 +13,11 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
-// Plan is what a root configuration asks for: each resource by its address, such as aws_lb.this[vpn-udp]. Its arguments are plain
-// values; a block is a list of such values. What only AWS knows is the address and the attribute: "aws_lb.this[vpn-udp].arn".
+// Plan is the set of resources of a root configuration, by address, such as aws_lb.this[vpn-udp]. Arguments are plain values; a
+// block is a list of such values. A value that only AWS knows is written as address and attribute: "aws_lb.this[vpn-udp].arn".
 type Plan map[string]map[string]any
 
-// Plan computes what terraform/NAME with NAME.tfvars asks for.
+// Plan computes the resources of terraform/NAME with NAME.tfvars.
 func (t Tree) Plan(name string) (Plan, error) {
 	dir := "terraform/" + name
 	root, err := t.parse(dir)
@@ -210,7 +210,7 @@ func (m *module) expand(o instance, facts map[string]cty.Value) (*expanded, erro
 // computed are the attributes that expressions of the templates read from resources.
 var computed = []string{"id", "arn", "arn_suffix", "name", "dns_name", "latest_version", "private_ip"}
 
-// object is what an expression sees of a resource: placeholders, and facts about the account.
+// object returns a resource as seen by expressions: placeholders, and facts about the account.
 func (i instance) object(facts map[string]cty.Value) cty.Value {
 	attrs := maps.Clone(facts)
 	for _, name := range computed {
@@ -255,7 +255,7 @@ func body(b *hclsyntax.Body, ctx *hcl.EvalContext, but ...string) (map[string]an
 	return out, nil
 }
 
-// blocks returns what a block stands for: itself, or the content of a dynamic block for each element.
+// blocks returns the blocks that a block stands for: itself, or the content of a dynamic block for each element.
 func blocks(b *hclsyntax.Block, ctx *hcl.EvalContext) (kind string, body *hclsyntax.Body, each []*hcl.EvalContext, err error) {
 	if b.Type != "dynamic" {
 		return b.Type, b.Body, []*hcl.EvalContext{ctx}, nil

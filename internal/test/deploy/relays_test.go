@@ -86,7 +86,8 @@ const (
 	serverGroup = "aws_security_group.server[main].id"
 )
 
-// TestRelays: relays spread what their clients send over the healthy servers of the group, and somebody is told when they cannot.
+// TestRelays: relays spread the datagrams of their clients over the healthy servers of the group, and an alarm reports when
+// they cannot.
 func TestRelays(t *testing.T) {
 	tf, alarms := module1+"relays.tf", module1+"relay_alarms.tf"
 	unit := "penstock-udprelay.service"
@@ -378,7 +379,7 @@ func TestRelayReads(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for _, change := range [][]string{
-		// A target that is its own host is refused by the engine, after all settings were read: nothing is left running.
+		// The engine refuses a target that is its own host, after all settings were read, so no relay is left running.
 		{"aws_autoscaling_group.this[main].name", "g", "asg:g:5140", "static:10.0.3.11:5140", `"nft"`, `"user"`, "10.0.1.10:514", "203.0.113.1:514"},
 		{"refresh", "refreshing"},
 	} {

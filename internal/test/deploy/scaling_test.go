@@ -250,7 +250,7 @@ func hysteresis(w *world) error {
 	})
 }
 
-// selected compares what alarms read with what the agent of the same group sends.
+// selected compares the metrics that alarms read with those that the agent of the same group sends.
 func selected(w *world) error {
 	return w.each("aws_launch_template", func(r resource) error {
 		c, err := r.userData()

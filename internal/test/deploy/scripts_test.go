@@ -13,7 +13,7 @@ import (
 
 const scripts = "../../../examples/deploy/systemd/aws/"
 
-// TestPrepareVolume: a new volume gets a file system once. Whatever else is on a volume stays, to the last byte.
+// TestPrepareVolume: a new volume gets a file system once. Any other contents of a volume stay unchanged, to the last byte.
 func TestPrepareVolume(t *testing.T) {
 	need(t, "mkfs.ext4", "e2fsck", "mkswap", "blkid", "cmp")
 	const size = 320 << 20
@@ -122,7 +122,8 @@ func instead(t *testing.T, name, script string) []string {
 	return append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 }
 
-// TestFetchSecrets: files are whole and the user's own; one secret that is missing keeps nobody from the others, and an older file.
+// TestFetchSecrets: files are complete and belong to the user; if one secret is missing, the others and an older file are still
+// available.
 func TestFetchSecrets(t *testing.T) {
 	need(t, "sh")
 	dir := t.TempDir()

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// fleetTraffic is what a fleet is sized for: the example of the runbook, 5 TB a day.
+// fleetTraffic is the traffic for which a fleet is sized: the example of the runbook, 5 TB a day.
 type fleetTraffic struct {
 	bytesPerDay   float64
 	record        float64 // bytes
@@ -107,7 +107,7 @@ func (t fleetTraffic) sizes() (s sizing) {
 	return s
 }
 
-// uplink is what the line to the IDC must carry after an outage of so many hours, until the rest is delivered.
+// uplink returns the rate that the line to the IDC must carry after an outage of some hours, until the backlog is delivered.
 func (t fleetTraffic) uplink(outage, catchUp float64) float64 {
 	return t.bytesPerDay / day * t.ratio * (1 + outage/catchUp)
 }
@@ -166,7 +166,7 @@ func (t fleetTraffic) sizingTable() string {
 	return b.b.String()
 }
 
-// uplinkTable is what the line to the IDC must carry after outages.
+// uplinkTable returns the table of the rates that the line to the IDC must carry after outages.
 func (t fleetTraffic) uplinkTable() string {
 	catchUp := []float64{6, 12, 24, 48}
 	head := []string{"outage"}

@@ -444,7 +444,8 @@ func TestSystemdAnalyze(t *testing.T) {
 	if out := verify(); out != "" {
 		t.Errorf("verify: %s", out)
 	}
-	// The mount service mounts for other processes: whatever makes a mount namespace is not for it, and what is left is worth less.
+	// The mount service mounts for other processes, so it cannot use settings that create a mount namespace, and its score is
+	// worse.
 	for name, threshold := range map[string]string{"penstock.service": "25", "penstock-secrets.service": "25", "penstock-udprelay.service": "25", "penstock-reaper.service": "25", "penstock-mount@.service": "26"} {
 		out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--root="+root, "--threshold="+threshold, name).CombinedOutput()
 		if err != nil {

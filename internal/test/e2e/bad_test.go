@@ -83,8 +83,8 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// TestDestinationsNeverStopAStart: each of these destinations is unusable in another way; the collector takes records
-// from the first second, says within ten what is wrong and how to mend it, and keeps everything.
+// TestDestinationsNeverStopAStart: each of these destinations is unusable in a different way; the collector accepts records
+// from the first second, reports within ten what is wrong and how to fix it, and keeps everything.
 func TestDestinationsNeverStopAStart(t *testing.T) {
 	s := startServers(t)
 	stranger := filepath.Join(t.TempDir(), "known_hosts")

@@ -57,8 +57,8 @@ func senders(dir string) []sender {
 	}
 }
 
-// TestClients: what people send with, each to a class of its own. Every line arrives once, as it was sent, and from where
-// it was sent.
+// TestClients: common clients each send to their own class. Every line arrives once, unchanged, and with the address of its
+// sender.
 func TestClients(t *testing.T) {
 	const lines = 2000
 	dir := testserver.PlainDir(t)

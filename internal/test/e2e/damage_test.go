@@ -27,9 +27,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestDamageAtServers changes what real servers hold on their disks between an object's delivery and Verify. One that is
-// damaged, or gone with the server refusing to take it again, is named in the report and the group hears ABANDON; one that
-// is merely gone is delivered again, and the group hears CONTINUE. PENSTOCK_DAMAGES says how often.
+// TestDamageAtServers changes files on the disks of real servers between an object's delivery and Verify. If an object is
+// damaged, or lost while the server refuses to take it again, the report names it and the group gets ABANDON. If it is only
+// lost, it is delivered again, and the group gets CONTINUE. PENSTOCK_DAMAGES sets the number of runs.
 func TestDamageAtServers(t *testing.T) {
 	rounds, err := strconv.Atoi(os.Getenv("PENSTOCK_DAMAGES"))
 	if err != nil {
@@ -116,7 +116,7 @@ func damageAt(t *testing.T, mode, at string, urls map[string]string, root string
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What is refused, or cannot be read, is tried again as long as anything moves; a machine that is busy has time to spare.
+	// An object that is refused or cannot be read is retried as long as there is progress; a busy machine gets extra time.
 	d, err := drain.New(&drain.Options{
 		Dir: dir, Timeout: 2 * time.Minute, StallTimeout: 15 * time.Second, Quiesce: -1, Lifecycles: []drain.Lifecycle{l},
 	})
@@ -148,8 +148,8 @@ func damageAt(t *testing.T, mode, at string, urls map[string]string, root string
 	}
 }
 
-// damageFile does to a server's file what a failing disk or a stranger does. An S3 server has the checksum beside the
-// file and would not notice other bytes of the same length before somebody reads them.
+// damageFile damages a server's file like a failing disk or a third party. An S3 server has the checksum next to the file and
+// would not notice changed bytes of the same length before somebody reads them.
 func damageFile(file, mode, at string) error {
 	if mode != "damaged" {
 		return os.Remove(file)

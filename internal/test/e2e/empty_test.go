@@ -36,9 +36,10 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestEmpty measures how long a drain takes to empty a spool of PENSTOCK_EMPTY MiB into a real S3 server and OpenSSH,
-// verified, against what cannot be avoided, run together: the bare zstd encoder over the same output, the bare S3 manager
-// and a bare SFTP client with the same objects. The two take turns, since a shared machine changes from minute to minute.
+// TestEmpty measures how long a drain takes to empty a spool of PENSTOCK_EMPTY MiB into a real S3 server and OpenSSH, with
+// verification. It compares that with the unavoidable work, done at the same time: the bare zstd encoder over the same output,
+// the bare S3 manager and a bare SFTP client with the same objects. The two take turns, since the speed of a shared machine
+// changes.
 //
 //	PENSTOCK_EMPTY=2048 go test -v -timeout 60m -run TestEmpty ./internal/test/e2e
 //

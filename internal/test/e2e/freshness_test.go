@@ -197,7 +197,7 @@ func (a *ackTimes) OnAcked(x ship.Acked) {
 	}
 }
 
-// least returns what both chains cover.
+// least returns the last record that both chains cover.
 func (a *ackTimes) least() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -23,9 +23,9 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestHandOver replaces the collector by itself again and again under load over UDP and TCP. In the end every datagram is
-// at the destination, once, and none was dropped by the kernel either; no TCP connection was refused, and what came over
-// one that was closed in good order is there.
+// TestHandOver replaces the collector by itself again and again under load over UDP and TCP. In the end every datagram is at
+// the destination once, and the kernel has dropped none; no TCP connection was refused, and everything sent over connections
+// that were closed in order is there.
 //
 //	PENSTOCK_RATE=100000 PENSTOCK_HANDOVERS=20 go test -v -run TestHandOver ./internal/test/e2e
 func TestHandOver(t *testing.T) {

@@ -31,8 +31,8 @@ const (
 	perRound   = 1 << 20 // sequence numbers reserved for a round
 )
 
-// TestKill9 kills a program that appends under load, at random moments, again and again. Whatever Append had returned for
-// is at both real destinations exactly once in the end; nothing else is there twice or altered.
+// TestKill9 kills a program that appends under load, at random moments, again and again. In the end every record for which
+// Append had returned is at both real destinations exactly once; no other record is duplicated or altered.
 func TestKill9(t *testing.T) {
 	s := startServers(t)
 	dir := t.TempDir()

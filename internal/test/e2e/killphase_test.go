@@ -32,9 +32,8 @@ import (
 // report before it is written; and the end when the group has taken its answer and nothing is closed yet.
 var marks = []string{"announce", "quiesce", "close", "seal", "ship", "verify", "report", "termination hook completed"}
 
-// TestKillPhases kills a drain that a scale-in has begun, in each of its phases. The collector that starts after it on the
-// same volume does not listen, delivers what is there, once, and answers the group; CONTINUE is never said without a
-// report that says complete.
+// TestKillPhases kills a drain that a scale-in has begun, in each of its phases. The next collector on the same volume does not
+// listen, delivers the remaining records, once, and answers the group. It never answers CONTINUE without a complete report.
 func TestKillPhases(t *testing.T) {
 	const sent = 3000
 	s := startServers(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// mode is what the programs ask for below a directory: umask takes bits away, and nothing adds any.
+// mode is the file modes that the programs request below a directory: umask removes bits, and nothing adds any.
 type mode struct{ dir, file fs.FileMode }
 
 // TestModes: every file and directory that the programs create has the mode that .github/SECURITY.md documents, whatever the umask.

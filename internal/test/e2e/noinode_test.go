@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestNoInode: others have taken every inode of the spool's file system, which has room. A drain delivers what is there and
-// what is in memory, and ends.
+// TestNoInode: other files use every inode of the spool's file system, which has free blocks. A drain delivers the records on
+// the disk and in memory, and ends.
 func TestNoInode(t *testing.T) {
 	disk := testserver.SmallDisk(t, 400<<20, "-N", "64")
 	dir, dest, addr := filepath.Join(disk, "spool"), t.TempDir(), testserver.FreeAddr(t)

@@ -16,8 +16,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestDrainOwesAdoption: a collector that holds the volume of another instance, and cannot deliver it, does not end its
-// drain as complete, and says what is owed and why, also in /adoptions. One that can delivers it before it ends.
+// TestDrainOwesAdoption: if a collector holds the volume of another instance and cannot deliver it, its drain is not complete,
+// and the report and /adoptions say what is pending and why. If it can deliver the volume, it does so before it ends.
 func TestDrainOwesAdoption(t *testing.T) {
 	dir, mounts := t.TempDir(), t.TempDir()
 	volume := filepath.Join(mounts, "vol-1", "vpn")

@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestRefusedCalls runs a collector whose system calls are refused, as seccomp profiles, sandboxes, old kernels and file
-// systems do: internal/docs/syscalls.md has the decisions. Either every record arrives, or the class is not ready and the
-// drain is not complete; the report is never "complete" over records that nobody has read.
+// TestRefusedCalls runs a collector whose system calls are refused, as by seccomp profiles, sandboxes, old kernels and file
+// systems: internal/docs/syscalls.md has the decisions. Either every record arrives, or the class is not ready and the drain is
+// not complete; a report never says complete if there are unread records.
 func TestRefusedCalls(t *testing.T) {
 	strace := testserver.Find(t, "strace", "strace")
 	for _, test := range []struct {

@@ -33,8 +33,8 @@ func relpKills(t *testing.T) int {
 	return max(1, n)
 }
 
-// TestRELPKill9 kills the collector under load, again and again, while rsyslog sends to it over RELP, and a client that
-// writes down what was acknowledged. In the end every line of rsyslog's is delivered, and every acknowledged one.
+// TestRELPKill9 kills the collector under load, again and again, while rsyslog sends to it over RELP, and so does a client that
+// records what was acknowledged. In the end every line of rsyslog and every acknowledged line of the client is delivered.
 func TestRELPKill9(t *testing.T) {
 	dir := t.TempDir()
 	const most = 1 << 21 // more lines than there will be

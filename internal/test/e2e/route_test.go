@@ -32,8 +32,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// routedKind is what happens to message number i on its way: it is dropped, goes to one spool or to both, or is split into
-// one record for each.
+// routedKind is the treatment of message number i: it is dropped, routed to one spool or to both, or split into one record for
+// each.
 func routedKind(i int) string { return []string{"drop", "a", "b", "ab", "cut", "secret"}[i%6] }
 
 // routed returns the records of message number i in both spools.
@@ -215,8 +215,8 @@ func (s *relpSender) run(addr string, f func()) {
 }
 
 // TestRouteKilled sends records through a Transform and a Route into two spools, over RELP, and kills the program again and
-// again. Every acknowledged record is where it belongs, twice only if it was sent twice; the balances close with what was
-// filtered and made, the drain exits with 0, and the audit says complete.
+// again. Every acknowledged record is in the right spools, twice only if it was sent twice; the balances include the filtered
+// and made records, the drain exits with 0, and the audit says complete.
 func TestRouteKilled(t *testing.T) {
 	records, kills := 30_000, 6
 	if v := os.Getenv("PENSTOCK_ROUTED"); v != "" {

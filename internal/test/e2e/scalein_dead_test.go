@@ -20,10 +20,10 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// TestScaleInDeadDestination: the group takes the instance away while one destination is dead. The report comes within the
-// drain's time and says what is missing there, the other destination has everything, the process says incomplete, and the
-// group does not hear CONTINUE. The volume is adopted by another collector when the destination is back: every record is
-// there once then.
+// TestScaleInDeadDestination: the group terminates the instance while one destination is dead. The report comes within the
+// drain's time and says what is missing there, the other destination has everything, the process reports incomplete, and the
+// group does not get CONTINUE. Another collector adopts the volume when the destination is back: then every record is there
+// once.
 func TestScaleInDeadDestination(t *testing.T) {
 	const timeout = 20 * time.Second // all of it passes, and a tenth of it has to do for Verify and the report
 	s := startServers(t)

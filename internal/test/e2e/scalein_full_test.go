@@ -22,9 +22,9 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestScaleInFullDisk: others fill the disk of a collector to its last block, and take every block that it gives up, while
-// records come in and one destination does not answer; then the group takes the instance away. What was received, into
-// memory at the last, is delivered once there is room, whether that is in time or after the group has heard ABANDON.
+// TestScaleInFullDisk: other programs fill a collector's disk to the last block, and take every block that it frees, while
+// records arrive and one destination does not answer; then the group terminates the instance. All received records, even those
+// last received into memory, are delivered once there is room, whether that is in time or after the group got ABANDON.
 func TestScaleInFullDisk(t *testing.T) {
 	for name, afterwards := range map[string]bool{"room during the drain": false, "room when the time is up": true} {
 		t.Run(name, func(t *testing.T) { scaleInFullDisk(t, afterwards) })

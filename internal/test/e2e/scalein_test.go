@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestScaleIn: the group takes the instance away while records still come in. The collector waits for silence, delivers
-// everything, and only then lets the instance go; one that starts on an instance which goes does not listen.
+// TestScaleIn: the group terminates the instance while records still arrive. The collector waits for silence, delivers
+// everything, and only then lets the instance terminate. A collector that starts on a terminating instance does not listen.
 func TestScaleIn(t *testing.T) {
 	g := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: time.Minute, Deregistration: time.Second})
 	i := g.Launch()

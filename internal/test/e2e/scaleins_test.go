@@ -30,11 +30,10 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestScaleIns takes collectors away at random: a group that fails every fifth call, S3 behind answers of 503, dropped
-// connections and lost responses, SFTP behind cut and silent connections, spools that are full, kill -9 at any moment of
-// the drain and again after the next start, and two signals. What was received is at both destinations once, however many
-// processes it took, and the group hears CONTINUE only after a report that says complete. PENSTOCK_SCALEINS says how
-// many, PENSTOCK_SEED which.
+// TestScaleIns ends collectors at random: a group API that fails every fifth call, S3 with answers of 503, dropped connections
+// and lost responses, SFTP with cut and silent connections, full spools, kill -9 at any moment of the drain and again after the
+// next start, and two signals. All received records are at both destinations once, however many processes it took, and the
+// group gets CONTINUE only after a complete report. PENSTOCK_SCALEINS sets how many, PENSTOCK_SEED which.
 func TestScaleIns(t *testing.T) {
 	number := func(env string, def int) int {
 		if n, err := strconv.Atoi(os.Getenv(env)); err == nil {
@@ -100,7 +99,7 @@ func scaleIn(t *testing.T, s *servers, seed uint64) (seen []string) {
 	healed := time.AfterFunc(time.Duration(r.IntN(8000))*time.Millisecond, heal)
 	defer healed.Stop()
 
-	// What ends a process before its drain has: any of them, some twice.
+	// Events that end a process before its drain has ended: any of them, some twice.
 	for kills := r.IntN(3); kills > 0; kills-- {
 		c.until("the drain", 30*time.Second, func() bool { return strings.Contains(c.log.String(), "phase=announce") })
 		pause := time.NewTimer(time.Duration(r.IntN(2500)) * time.Millisecond)
@@ -115,7 +114,8 @@ func scaleIn(t *testing.T, s *servers, seed uint64) (seen []string) {
 			break
 		}
 		if r.IntN(3) == 0 {
-			// The first signal lets a drain that the group has begun go on. Signals that come at once are one to the kernel.
+			// The first signal lets a drain that the group has begun continue. The kernel merges signals that arrive at the
+			// same time.
 			seen = append(seen, "signals")
 			tick := time.NewTicker(300 * time.Millisecond)
 			for n := 0; n < 100 && c.cmd.Process.Signal(syscall.SIGTERM) == nil; n++ {

@@ -387,8 +387,8 @@ func (x *secrets) findsPlanted() {
 	}
 }
 
-// refused gives each program settings that it refuses, with a secret in each place where somebody could put one. Names of parameters,
-// and values of those that never are secrets, are shown: that is how a mistake is found.
+// refused gives each program settings that it refuses, with a secret in each place where somebody could put one. Messages show
+// the names of parameters, and the values of those that are never secret, so that mistakes can be found.
 func (x *secrets) refused(bucket string) {
 	var urls []string
 	for i, form := range []string{

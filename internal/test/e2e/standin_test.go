@@ -25,8 +25,8 @@ const (
 	behindUDP, behindTCP   = "127.0.0.1:6514", "127.0.0.1:6601"
 )
 
-// TestStandIn runs examples/deploy/standin as it is: nginx stands for the firewall, and a collector is behind it. Over TCP the
-// PROXY header has version 2 and the client's address, and no byte is lost. Over UDP each datagram comes from a port of its own.
+// TestStandIn runs examples/deploy/standin unchanged: nginx stands for the firewall, in front of a collector. Over TCP the
+// PROXY header has version 2 and the client's address, and no byte is lost. Over UDP each datagram comes from a different port.
 func TestStandIn(t *testing.T) {
 	nginx := testserver.Find(t, "nginx", "nginx, libnginx-mod-stream and libnginx-mod-stream-js")
 	testserver.FindFile(t, "/usr/lib/nginx/modules/ngx_stream_js_module.so", "libnginx-mod-stream-js")

@@ -87,8 +87,8 @@ func unread(t *testing.T, stderr *os.File) {
 	loadgenCheck(t, nil, "unread", sent.Sent, "file://"+dest)
 }
 
-// TestHangUp: SIGHUP comes from log rotation, a habit of "reload", or a closed terminal. It ends nothing, also where there is
-// nothing to read again.
+// TestHangUp: SIGHUP may come from log rotation, from an operator who expects a reload, or from a closed terminal. It ends no
+// program, even if there are no settings to read again.
 func TestHangUp(t *testing.T) {
 	dir, dest, addr := t.TempDir(), t.TempDir(), testserver.FreeAddr(t)
 	c := startCollector(t, dir, nil, "-listen", "vpn=tcp://"+addr, "-dest", "d=file://"+dest, "-on-term", "drain",

@@ -27,10 +27,10 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestSurroundings is the whole way, from the socket to the audit, in surroundings that each have stopped a service like this
-// one: as PID 1 of a PID namespace, under an account that is not root, with a standard error that nobody reads, with 1,024
-// descriptors while strangers hold connections to a class and to the status page, and with a proxy in the environment that
-// knows nothing of this host's metadata service. A scale-in ends it, and nothing is lost.
+// TestSurroundings tests the whole way, from the socket to the audit, under conditions that each have stopped a service like
+// this one: as PID 1 of a PID namespace, under an account that is not root, with a standard error that nobody reads, with 1,024
+// descriptors while other clients hold connections to a class and to the status page, and with a proxy in the environment that
+// cannot reach this host's metadata service. A scale-in ends it, and nothing is lost.
 func TestSurroundings(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("a PID namespace and another account need root")

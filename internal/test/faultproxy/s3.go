@@ -29,9 +29,9 @@ type S3 struct {
 	seen map[string]int
 }
 
-// Plan says how the n-th request (from 1, since the plan was set) of an operation goes wrong. It may also do something of
-// its own before the request continues. The operations are named as the S3 API does: Head, Get, Put, Create, UploadPart,
-// Complete, Abort, List, ListUploads, HeadBucket.
+// Plan says how the n-th request (from 1, since the plan was set) of an operation fails. It may also do something before the
+// request continues. The operations are named as in the S3 API: Head, Get, Put, Create, UploadPart, Complete, Abort, List,
+// ListUploads, HeadBucket.
 type Plan func(op string, n int, r *http.Request) s3d.Fault
 
 // ListenS3 returns a proxy on a free port of 127.0.0.1 to the server at endpoint, without faults. Close it in the end.

@@ -129,7 +129,7 @@ func (p *TCP) copy(dst, src net.Conn, up bool) {
 	}
 }
 
-// pass does to bytes towards the server what was asked for.
+// pass applies the requested faults to bytes towards the server.
 func (p *TCP) pass(pkt *packet) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,8 +163,8 @@ func (p *TCP) SetDelay(d time.Duration) {
 	p.delay = d
 }
 
-// Dig makes the proxy a black hole: connections stand, and no byte arrives any more. Fill ends that; what was sent
-// meanwhile then arrives.
+// Dig makes the proxy a black hole: connections stay open, but no byte arrives any more. Fill ends that; the bytes sent
+// meanwhile then arrive.
 func (p *TCP) Dig() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Account is what became of the datagrams that balancers sent to one server, as kernels have counted them.
+// Account says what happened to the datagrams that balancers sent to one server, as counted by kernels.
 type Account struct {
 	Forwarded uint64 // by the balancers and the relay
 	Input     uint64 // reached the server's UDP

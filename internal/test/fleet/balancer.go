@@ -155,7 +155,7 @@ func (b *Balancer) Using() []netip.Addr {
 	return slices.Clone(b.used)
 }
 
-// round checks every target once, and ends what is due.
+// round checks every target once, and removes draining targets whose time is over, with their flows.
 func (b *Balancer) round(ctx context.Context) {
 	b.mu.Lock()
 	var ask []netip.Addr

@@ -111,7 +111,7 @@ func (d *destination) start(addr string) error {
 	})
 }
 
-// until polls: what it waits for is in another process or in the kernel, and cannot tell.
+// until polls ok, because the event is in another process or in the kernel, which cannot notify this process.
 func until(within time.Duration, ok func() error) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -92,7 +92,7 @@ type udpCounters struct {
 	OtherLost uint64
 }
 
-// Arrived is the sum of everything that came in, except what is in a socket's buffer at present.
+// Arrived returns the number of all datagrams that arrived, except those in a socket's buffer at present.
 func (u udpCounters) Arrived() uint64 { return u.Read + u.NoPort + u.NoRoom + u.OtherLost }
 
 // UDP reads the counters.

@@ -77,7 +77,7 @@ func (w *network) plug(n *Namespace, bridge string, addr netip.Addr) error {
 // port names the end of a machine's cable at the switch.
 func port(n *Namespace, bridge string) string { return n.name + "." + bridge[:1] } // at most 15 characters
 
-// cable connects or cuts a machine's cable. What is sent through a cut cable is gone, and nobody is told.
+// cable connects or cuts a machine's cable. Packets sent through a cut cable are lost, without an error for the sender.
 func (w *network) cable(n *Namespace, bridge string, connected bool) error {
 	state := "down"
 	if connected {

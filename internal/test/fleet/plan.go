@@ -23,7 +23,7 @@ type Form struct {
 	Bursts [2]float64
 	// Unit stretches the phases in which nothing is waited for.
 	Unit time.Duration
-	// Fall is the share of the load that is left when it has fallen.
+	// Fall is the share of the load that remains after it has fallen.
 	Fall float64
 	// Records and Loaded are how many records a run has at least, and for how long its sources send at least.
 	Records uint64
@@ -53,7 +53,7 @@ var forms = map[string]Form{
 	},
 }
 
-// Plan is every decision of a run. Nothing else is drawn: the same seed makes the same plan.
+// Plan contains every decision of a run. Nothing else is random: the same seed makes the same plan.
 type Plan struct {
 	Seed     uint64
 	HashSeed uint32

@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 )
 
-// Probe sends single records over RELP, whose receiver answers each when it is durable: the time until then is what a sender
-// waits for durability.
+// Probe sends single records over RELP. The receiver answers each when it is durable, so the time until the answer is how long
+// a sender waits for durability.
 type Probe struct {
 	Run string
 	ns  *Namespace

@@ -20,9 +20,9 @@ import (
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
-// Relay is a machine with examples/udprelay, whose engine is nft. The stage has two, and each is a front with sources of its own. heavy is
-// in front of the balancer udp-vpn, for the source that sends half of all datagrams, and gives these source ports in generations.
-// spray takes a balancer's place, and sends to the healthy servers in turn.
+// Relay is a machine with examples/udprelay and its engine nft. The stage has two, and each is a front with sources of its own.
+// heavy is in front of the balancer udp-vpn, for the source that sends half of all datagrams, and gives these the source ports
+// of generations. spray replaces a balancer, and sends to the healthy servers in turn.
 type Relay struct {
 	name    string
 	ns      *Namespace
@@ -78,7 +78,7 @@ func (s *Stage) newRelay(name string, targets []netip.Addr, args []string) (*Rel
 	for _, set := range []error{
 		os.MkdirAll(r.dir, 0o755),
 		ns.Set("net.ipv4.ip_forward", "1"),
-		// heavy sends out of the interface through which it received: nobody need be told of a shorter way.
+		// heavy sends out of the interface through which it received: the kernel must not redirect senders to a shorter route.
 		ns.Set("net.ipv4.conf.all.send_redirects", "0"), ns.Set("net.ipv4.conf.wan.send_redirects", "0"),
 		r.count(targets),
 	} {
@@ -89,8 +89,8 @@ func (s *Stage) newRelay(name string, targets []netip.Addr, args []string) (*Rel
 
 func (r *Relay) list() string { return filepath.Join(r.dir, "targets") }
 
-// count makes the kernel of the relay's machine count in a table that the relay does not know: what comes in, what has got a target,
-// what a rule of this table refuses (see refuse), and what leaves for each target.
+// count makes the kernel of the relay's machine count in a table that the relay does not know: received datagrams, those that
+// got a target, those that a rule of this table refuses (see refuse), and those sent to each target.
 func (r *Relay) count(targets []netip.Addr) error {
 	var b strings.Builder
 	b.WriteString("table ip account {\n counter in {}\n counter aimed {}\n counter refused {}\n")

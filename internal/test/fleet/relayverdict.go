@@ -40,7 +40,7 @@ func (v *Verdict) relays(s *Stage, feeds []*Feed, fwd map[string]forwarded) erro
 	return nil
 }
 
-// relay compares what a relay says with what the kernel of its machine has counted, in a table that the relay does not know: in each
+// relay compares a relay's account with the counters that its machine's kernel keeps in a table unknown to the relay: at each
 // place that a datagram passes, and for each target.
 func (v *Verdict) relay(r *Relay, a *udprelay.Account, k forwarded) {
 	same := a.In == k.In && a.Sent() == k.Out()

@@ -54,7 +54,7 @@ func (r *Run) happened(event, format string, args ...any) {
 	r.Logf("%6.1f s %s", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// play makes everything happen. The verdict comes after it.
+// play makes all events happen. The verdict comes afterwards.
 func (r *Run) play(ctx context.Context) error {
 	load, stop := context.WithCancel(ctx)
 	defer stop()
@@ -219,7 +219,7 @@ func (r *Run) scaleOut(ctx context.Context) error {
 	return r.pause(ctx, 4*r.form.Unit)
 }
 
-// flood sends ten times as much of the class main, beside a time of the same length without.
+// flood sends ten times the load of the class main, and compares that with an equally long time without it.
 func (r *Run) flood(ctx context.Context) error {
 	length := 6 * r.form.Unit
 	measured, end := context.WithCancel(ctx)

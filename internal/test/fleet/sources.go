@@ -41,7 +41,7 @@ type Feed struct {
 
 	rate   atomic.Int64 // lines a second
 	bursts []Burst
-	// noBursts: the rate is what it says.
+	// noBursts: bursts do not multiply the rate.
 	noBursts atomic.Bool
 	begun    time.Time
 	// burst is which bursts have sent lines.
@@ -197,7 +197,7 @@ func (s *source) close() {
 // batchSize is how many datagrams a call sends.
 const batchSize = 64
 
-// next sets lines to the next so many.
+// next sets lines to the next n lines.
 func (l *lane) next(n int, line func(buf []byte) []byte) {
 	if l.room == nil { // most sources never need a second lane
 		l.room = make([]ipv4.Message, batchSize)
@@ -211,7 +211,8 @@ func (l *lane) next(n int, line func(buf []byte) []byte) {
 	}
 }
 
-// send sends the lines. The kernel refuses one if it has heard of an earlier one that nobody took; then it takes it the next time.
+// send sends the lines. The kernel refuses a datagram after an error of an earlier one that found no listener; the next try
+// succeeds.
 func (l *lane) send() (refused uint64, err error) {
 	for left := l.lines; len(left) > 0; {
 		sent, err := l.batch.WriteBatch(left, 0)

@@ -138,8 +138,8 @@ func (e *tcpEngine) note(to netip.Addr, conns ...*net.TCPConn) {
 	}
 }
 
-// doom is told before a target is killed. The kernel of a process that is killed ends its connections in the same way as a process
-// that has read everything: what the end of these connections says is worth nothing.
+// doom must be called before a target is killed. The kernel ends the connections of a killed process in the same way as those
+// of a process that has read everything, so the end of these connections proves nothing.
 func (e *tcpEngine) doom(target netip.Addr) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package golden compares what a program reads and writes today with files that an earlier version has written.
+// Package golden compares what a program reads and writes today with files that an earlier version wrote.
 package golden
 
 import (
@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// JSON reads a document of a format, and fails if a part of it is not understood or would be written differently: what an
-// earlier version has written is read by every later one. With update it first writes a document that has every member.
-// A new optional member needs no new document; any other change of one needs a new version of the format, and a document
-// of its own beside the old one.
+// JSON reads a document of a format, and fails if a part of it is not understood or would be written differently: every later
+// version must read documents of an earlier one. With update it first writes a document that has every member. A new optional
+// member needs no new document; any other change of a member needs a new version of the format, and its own document next to
+// the old one.
 func JSON[T any](t testing.TB, path string, update bool) *T {
 	t.Helper()
 	if update {

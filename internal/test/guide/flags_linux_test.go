@@ -63,7 +63,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// commands are those of a page, in blocks and in the text, each without what a pipe or the shell puts around it.
+// commands returns the commands of a page, from blocks and from the text, each without pipes and shell syntax around it.
 func commands(p *page) (all []string) {
 	for _, m := range inline.FindAllStringSubmatch(fenced.ReplaceAllString(p.text, ""), -1) {
 		all = append(all, strings.TrimSpace(m[1]))

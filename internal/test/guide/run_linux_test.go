@@ -89,7 +89,7 @@ func (s *stage) bash(t *testing.T, script string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", strings.ReplaceAll(script, "127.0.0.1", s.addr))
 	cmd.Dir = s.dir
-	// Whatever machine this is: no platform may end the collector, and no settings of somebody's own apply.
+	// Independent of the machine: no platform may end the collector, and the user's own settings do not apply.
 	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + s.dir, "LC_ALL=C.UTF-8", "PENSTOCK_LIFECYCLE=none", "NO_COLOR=1"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -109,7 +109,7 @@ func (s *stage) bash(t *testing.T, script string) error {
 var (
 	// exact are the numbers that are the same in each run.
 	exact = regexp.MustCompile(`exit \d+|lost \d+|pending \d+|"(missing|duplicate|altered)":\d+|_total\{[^}]*\} \d+`)
-	// ours are the lines that a reader does not see, who has not set what this test sets.
+	// ours are the lines that a reader does not see, because only this test sets the variable.
 	ours = regexp.MustCompile(`(?m)^.*PENSTOCK_LIFECYCLE.*\n`)
 )
 

@@ -35,7 +35,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// setup says what is particular about a row's servers and clients.
+// setup holds the special settings of a row's servers and clients.
 type setup struct {
 	sshd   []string // lines of sshd_config
 	sftp   sftpship.Options
@@ -294,7 +294,7 @@ func (r *rig) audit() *audit.Result {
 	return res
 }
 
-// disk is what a server has on its disk.
+// disk returns the contents of a server's disk.
 func (r *rig) disk(name string) ship.Destination {
 	r.t.Helper()
 	d, err := fileship.New(r.dirs[name], nil)
@@ -334,7 +334,8 @@ func (r *rig) finish() {
 	r.proven()
 }
 
-// proven is the invariant: the auditor finds everything complete, and what is there is what was appended, each once.
+// proven checks the invariant: the auditor finds everything complete, and the delivered records are the appended ones, each
+// once.
 func (r *rig) proven() {
 	r.t.Helper()
 	res := r.audit()
@@ -376,7 +377,7 @@ func (r *rig) proven() {
 	}
 }
 
-// leftovers are temporary files of a destination, and unfinished multipart uploads of the S3 server's.
+// leftovers returns temporary files of a destination, and unfinished multipart uploads of the S3 server.
 func leftovers(t *testing.T, dir string) (left []string) {
 	t.Helper()
 	for _, root := range []string{filepath.Join(dir, "_tmp"), filepath.Join(filepath.Dir(dir), ".sgwtmp")} {

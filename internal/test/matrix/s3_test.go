@@ -33,7 +33,7 @@ func first(want string, n int32, f s3d.Fault) faultproxy.Plan {
 	}
 }
 
-// TestOneAnswer: each of these goes wrong with single requests and passes by itself.
+// TestOneAnswer: each of these faults affects single requests and passes by itself.
 func TestOneAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		plan  func() faultproxy.Plan
@@ -112,8 +112,8 @@ func TestTakenOurs(t *testing.T) {
 	}
 }
 
-// TestTakenForeign: somebody else's bytes lie under a key. They are never touched, the chain stops there and says so, the
-// other destination goes on, and when they are gone so does this one.
+// TestTakenForeign: foreign bytes are under a key. They are never touched, the chain stops there and reports it, and the other
+// destination continues. When the bytes are gone, this destination continues, too.
 func TestTakenForeign(t *testing.T) {
 	foreign := []byte("somebody else's")
 	r := newRig(t, setup{})

@@ -22,7 +22,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestNetwork: what happens to the bytes on the way, to both destinations at the same time.
+// TestNetwork: faults of the network, for both destinations at the same time.
 func TestNetwork(t *testing.T) {
 	for name, fault := range map[string]func(r *rig){
 		"reset": func(r *rig) {
@@ -69,8 +69,8 @@ func (r *rig) far(rtt time.Duration) {
 	r.delivered("s3")
 }
 
-// TestSilence: a peer from which nothing comes any more, though its connections stand, is found out by the watchdog, and the
-// other destination does not notice. How soon it is found out is for tests with a fake clock: TestConnLimits, TestWatch.
+// TestSilence: the watchdog detects a peer that sends nothing any more although its connections stay open, and the other
+// destination is not affected. Tests with a fake clock check how soon: TestConnLimits, TestWatch.
 func TestSilence(t *testing.T) {
 	for name, c := range map[string]struct{ stop, resume func(*rig) }{
 		"sshd stopped":       {func(r *rig) { r.sshd.Pause() }, func(r *rig) { r.sshd.Resume() }},
@@ -223,8 +223,8 @@ func (d disk) PosixRename(r *sftp.Request) error {
 	return p.PosixRename(r)
 }
 
-// TestHostKeyChanged: another machine answers at the address. Nothing is sent to it, not even who would log in; the log
-// says what to compare. With the old key back it goes on.
+// TestHostKeyChanged: a different machine answers at the address. Nothing is sent to it, not even the user name; the log says
+// what to compare. With the old key delivery continues.
 func TestHostKeyChanged(t *testing.T) {
 	r := newRig(t, setup{})
 	r.text(2, 50)
@@ -257,7 +257,7 @@ func TestHostKeyChanged(t *testing.T) {
 	r.finish()
 }
 
-// TestPlainServer: one that has none of OpenSSH's extensions gets the same objects; the receipts say what it lacks.
+// TestPlainServer: a server without OpenSSH's extensions gets the same objects; the receipts say what it lacks.
 func TestPlainServer(t *testing.T) {
 	r := newRig(t, setup{sshd: []string{"ForceCommand internal-sftp -P fsync,posix-rename,hardlink,statvfs,fstatvfs,limits,lsetstat"}})
 	r.text(6, 50)
@@ -292,8 +292,8 @@ func TestClockJumps(t *testing.T) {
 	r.finish()
 }
 
-// TestDeadline: the process has to end while objects are in mid-upload. No multipart upload is left behind, and what was
-// not confirmed is still owed; the next process delivers it.
+// TestDeadline: the process must end while objects are being uploaded. No multipart upload is left behind, and unconfirmed
+// records stay pending; the next process delivers them.
 func TestDeadline(t *testing.T) {
 	r := newRig(t, setup{})
 	r.noise(2, 7<<20)

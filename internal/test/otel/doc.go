@@ -1,3 +1,3 @@
-// Package otel shows how the metrics of package monitor get to OpenTelemetry. It is a module of its own, so that no program has to
-// build OpenTelemetry that does not use it.
+// Package otel shows how to send the metrics of package monitor to OpenTelemetry. It is a separate module, so that only
+// programs that use OpenTelemetry have to build it.
 package otel

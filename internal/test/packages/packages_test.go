@@ -23,8 +23,8 @@ import (
 // programs are what a package brings.
 var programs = []string{"collector", "audit", "loadgen", "spoolctl", "udprelay", "reaper"}
 
-// TestPackages installs the .deb, and the .rpm, each in a copy of this system. It starts the service, sends it records, replaces its
-// program, stops it, and removes the package. Nothing is left of it then but the records that it received and the settings that the operator wrote.
+// TestPackages installs the .deb and the .rpm, each in a copy of this system. It starts the service, sends it records, replaces
+// its program, stops it, and removes the package. Only the received records and the operator's settings are left afterwards.
 func TestPackages(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") != "" {
@@ -44,7 +44,7 @@ func TestPackages(t *testing.T) {
 		})
 	})
 	t.Run("rpm", func(t *testing.T) {
-		// Its database does not have the packages of this system, so it cannot see what is installed.
+		// Its database does not contain the packages of this system, so it cannot see what is installed.
 		lives(t, list, rpm, manager{
 			install: []string{"rpm", "--install", "--nodeps"}, upgrade: []string{"rpm", "--upgrade", "--nodeps", "--replacepkgs"}, remove: []string{"rpm", "--erase", "penstock"},
 			keeps: []string{"/etc/penstock/collector.yaml.rpmsave"}, // what the operator wrote

@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// relay runs the relay as its unit says, in a network namespace of its own: as the unit's user, with the unit's capability, it makes
-// its rules, says that it is ready, and removes them at the end.
+// relay runs the relay as described by its unit, in its own network namespace: as the unit's user, with the unit's capability,
+// it makes its rules, reports that it is ready, and removes the rules at the end.
 func relay(t *testing.T, s *system) {
 	t.Helper()
 	testserver.Find(t, "nft", "nft (Debian's package nftables)")
@@ -80,8 +80,8 @@ func relay(t *testing.T, s *system) {
 	}
 }
 
-// inNamespace moves this goroutine, and the programs that it starts, into a network namespace of their own. The thread ends with the
-// test, since nobody else may use it.
+// inNamespace moves this goroutine, and the programs that it starts, into their own network namespace. The thread ends with the
+// test, since nothing else may use it.
 func inNamespace(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()

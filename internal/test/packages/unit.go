@@ -11,7 +11,7 @@ import (
 // unit has the settings of a systemd unit, by section and key: see systemd.unit(5).
 type unit map[string][]string
 
-// readUnit reads a unit. It knows what the unit of this project uses: no line that goes on in the next one, no quotes.
+// readUnit parses a unit. It supports only what this project's units use: no continuation lines, no quotes.
 func readUnit(path string) (unit, error) {
 	f, err := os.Open(path)
 	if err != nil {

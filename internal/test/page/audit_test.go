@@ -17,7 +17,7 @@ import (
 
 var watchLine = regexp.MustCompile(`msg="audit: watching".* page=(\S+)`)
 
-// lookAtAudit looks at the page of an auditor of what a collector has delivered: complete, and after an object was removed.
+// lookAtAudit checks an auditor's page about a collector's deliveries: first complete, then after an object was removed.
 func lookAtAudit(t *testing.T, b *browser, c *collector) {
 	t.Helper()
 	url := startAuditor(t, c)

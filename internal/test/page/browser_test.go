@@ -165,7 +165,7 @@ func (b *browser) look(url, situation string, want ...string) {
 				b.t.Errorf("%s: the page does not show %q", name, w)
 			}
 		}
-		// On a phone the window itself grows with what sticks out.
+		// On a phone the window itself grows if an element is too wide.
 		if over := eval[int64](b, `document.documentElement.scrollWidth`) - v.width; over > 0 {
 			b.t.Errorf("%s: %d pixels stick out at the side: %s", name, over, eval[string](b, sticksOut))
 		}
@@ -179,8 +179,8 @@ func (b *browser) look(url, situation string, want ...string) {
 const sticksOut = `[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > screen.width && !e.closest(".scroll"))
 	.map(e => e.outerHTML.slice(0, 120))[0] || "?"`
 
-// fresh loads the page until it shows everything that is wanted: for a second, the server may show a page that it made before.
-// If that does not come, look says what is missing.
+// fresh loads the page until it shows everything in want: the server may serve a cached page for up to a second. If something
+// is still missing, look reports it.
 func (b *browser) fresh(url, situation string, want []string) {
 	b.t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -57,7 +57,7 @@ func TestPage(t *testing.T) {
 	stopVPN()
 	found()
 	c.await("the spools have room again", func(s map[string]any) bool {
-		// With what its connection still holds, web would be full again as soon as a destination is lost.
+		// The data still in its connection would fill web again as soon as a destination is lost.
 		return class(s, "web")["spool"].(map[string]any)["full"] == false && class(s, "vpn")["spool"].(map[string]any)["full"] == false &&
 			connections(s, "web") == 0
 	})
@@ -83,7 +83,7 @@ func TestPage(t *testing.T) {
 	lookAtAudit(t, b, c)
 }
 
-// refreshes: the page takes over new numbers by itself, until it is told to pause.
+// refreshes: the page updates its numbers by itself, until it is paused.
 func refreshes(t *testing.T, b *browser, c *collector) {
 	t.Helper()
 	b.do("mark", chromedp.Evaluate[chromedp.Void](`window.mark = document.getElementById("clock").textContent; window.was = document.getElementById("main"); null`))

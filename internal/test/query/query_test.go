@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// row is what the guide's queries answer for one hour of one class.
+// row is a result row of the guide's queries for one hour of one class.
 type row struct {
 	Class   string
 	Day     string
@@ -38,7 +38,7 @@ type row struct {
 	Last    string
 }
 
-// gap is what they answer for numbers that are missing within a spool.
+// gap is a result row for missing numbers within a spool.
 type gap struct {
 	Class, Spool string
 	First, Last  json.Number
@@ -135,7 +135,7 @@ func attrs(t *testing.T, n int) *segment.Attrs {
 	return a
 }
 
-// endpoint is what the guide's queries answer for one endpoint of one class.
+// endpoint is a result row for one endpoint of one class.
 type endpoint struct {
 	Class, Endpoint string
 	Records         json.Number
@@ -293,8 +293,8 @@ func compare(t *testing.T, got, want []row) {
 	}
 }
 
-// TestAthena checks the table that the guide defines for Athena, which is nowhere but at AWS, against what is delivered: its
-// columns are the fields of a line, and its projected partitions name exactly the folders.
+// TestAthena compares the table that the guide defines for Athena, which runs only at AWS, with delivered objects: its columns
+// are the fields of a line, and its projected partitions name exactly the folders.
 func TestAthena(t *testing.T) {
 	dir := t.TempDir()
 	want := deliver(t, dir)

@@ -72,7 +72,7 @@ func (s *Server) authenticate(r *http.Request) (*signature, error) {
 	return sig, nil
 }
 
-// checkScope looks at who signs, where and when.
+// checkScope checks the signer, the scope and the time of a signature.
 func (s *Server) checkScope(access, scope, date string) error {
 	if access != s.o.AccessKey {
 		return fail(http.StatusForbidden, "InvalidAccessKeyId", "The access key id does not exist in our records.")
@@ -94,7 +94,7 @@ func (s *Server) checkScope(access, scope, date string) error {
 	return nil
 }
 
-// checkSigned sees to it that nothing that changes a request's meaning is left unsigned.
+// checkSigned refuses a request if anything that changes its meaning is not signed.
 func checkSigned(r *http.Request, names []string) error {
 	if !slices.Contains(names, "host") {
 		return fail(http.StatusForbidden, "AccessDenied", "The host header must be signed.")

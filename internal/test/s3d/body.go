@@ -16,7 +16,7 @@ import (
 // unsignedPayload says that the signature does not cover the body: TLS, or a checksum, does.
 const unsignedPayload = "UNSIGNED-PAYLOAD"
 
-// payload is a body that was received and found to be what its sender said.
+// payload is a received body that matches its declared length, checksums and signature.
 type payload struct {
 	size int64
 	sums sums // CRC-64/NVME, and whatever the client declared
@@ -24,8 +24,8 @@ type payload struct {
 	declared algorithm
 }
 
-// receive copies the body of r to dst and verifies its length, its checksums and its signature. Only when it returns nil
-// may what was written be believed. want are further algorithms to compute.
+// receive copies the body of r to dst and verifies its length, its checksums and its signature. The written data may be trusted
+// only if it returns nil. want lists additional algorithms to compute.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request, sig *signature, f Fault, dst io.Writer, want ...algorithm) (*payload, error) {
 	kind := r.Header.Get("x-amz-content-sha256")
 	// Everything that is said ahead of the body is looked at ahead of it.
@@ -127,7 +127,7 @@ func (s *Server) announced(r *http.Request, kind string) (size int64, streaming 
 	return size, streaming, nil
 }
 
-// claimed collects what the request's headers say about the body.
+// claimed returns the checksums that the request's headers declare for the body.
 func claimed(r *http.Request, kind string) (sums, error) {
 	claims, err := declared(r.Header)
 	if err != nil {
@@ -150,7 +150,7 @@ func claimed(r *http.Request, kind string) (sums, error) {
 	return claims, nil
 }
 
-// check compares claims with what came. A signed SHA-256 that does not match has an error of its own.
+// check compares the declared checksums with those of the body. A mismatch of a signed SHA-256 has its own error.
 func (p *payload) check(claims sums, kind string) error {
 	if len(kind) == 64 && kind != hex.EncodeToString(p.sums[sha256sum]) {
 		return fail(http.StatusBadRequest, "XAmzContentSHA256Mismatch", "The provided x-amz-content-sha256 header does not match what was computed.")
@@ -183,7 +183,7 @@ type limited struct {
 	left int64
 }
 
-// Write refuses what is too much, instead of growing with what a stranger sends.
+// Write refuses data beyond the limit, so that a client cannot make it grow without bound.
 func (l *limited) Write(b []byte) (int, error) {
 	if int64(len(b)) > l.left {
 		return 0, fail(http.StatusBadRequest, "MaxMessageLengthExceeded", "Your request was too big.")

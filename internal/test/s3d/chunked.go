@@ -39,8 +39,8 @@ const (
 // errChunks is a body that does not follow the form above.
 var errChunks = fail(http.StatusBadRequest, "InvalidRequest", "The aws-chunked body is malformed.")
 
-// chunks reads the payload of an aws-chunked body. A signature is checked when its chunk has been read, so what was read
-// may be believed only after io.EOF. Then trailer holds the trailers.
+// chunks reads the payload of an aws-chunked body. A signature is checked after its chunk has been read, so the data may be
+// trusted only after io.EOF. Then trailer contains the trailers.
 type chunks struct {
 	r *bufio.Reader
 	// sig is nil for unsigned chunks; prev is the signature that the next one covers.

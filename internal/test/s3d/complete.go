@@ -80,7 +80,7 @@ func (s *Server) completeUpload(w http.ResponseWriter, r *http.Request, c *call,
 	if v := r.Header.Get("x-amz-mp-object-size"); v != "" && v != strconv.FormatInt(size, 10) {
 		return fail(http.StatusBadRequest, "InvalidRequest", "The provided x-amz-mp-object-size header does not match what was computed.")
 	}
-	// Put together first, judged then: the sum of the whole is of what will be published, byte for byte.
+	// Assemble first and verify then, so that the checksum is that of the bytes that will be published.
 	tmp, whole, err := s.assemble(u, numbers)
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func (u *upload) meta(claims, whole sums, partSums [][]byte) (*meta, error) {
 	return m, whole.verify(claims)
 }
 
-// uploadsResult is a page of unfinished uploads; the next one begins behind its markers.
+// uploadsResult is a page of unfinished uploads; the next page begins after its markers.
 type uploadsResult struct {
 	XMLName      xml.Name     `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListMultipartUploadsResult"`
 	Bucket       string       `xml:"Bucket"`

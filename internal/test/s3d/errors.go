@@ -41,8 +41,8 @@ type xmlError struct {
 	RequestID string   `xml:"RequestId"`
 }
 
-// answerError writes err in the protocol's form. What is not an apiError is a failure of ours: it is logged in full and
-// answered without detail.
+// answerError writes err in the protocol's format. An error that is not an apiError is our own failure: it is logged in full
+// and answered without details.
 func (s *Server) answerError(w http.ResponseWriter, r *http.Request, err error) {
 	var e *apiError
 	if !errors.As(err, &e) {
@@ -58,7 +58,7 @@ func (s *Server) answerError(w http.ResponseWriter, r *http.Request, err error) 
 	writeXML(w, e.Status, xmlError{Code: e.Code, Message: e.Message, Resource: r.URL.Path, RequestID: w.Header().Get("x-amz-request-id")})
 }
 
-// writeXML answers with a document. The status goes first: whatever happens to the body, the client has it.
+// writeXML answers with a document. It sends the status first, so that the client has it whatever happens to the body.
 func writeXML(w http.ResponseWriter, status int, v any) {
 	b, err := xml.Marshal(v)
 	if err != nil { // only plain structs come here

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Fault says how one request goes wrong. The zero value: not at all. Delay goes with each of the others; Lose with
-// ErrorBody or Hang does what was asked and answers with an error or not at all; Truncate with Hang falls silent in mid-body.
+// Fault says how one request fails. The zero value means that it does not fail. Delay can be combined with each of the others.
+// Lose with ErrorBody or Hang performs the request and answers with an error or not at all; Truncate with Hang stops in the
+// middle of the body.
 type Fault struct {
 	// Delay passes before anything else happens.
 	Delay time.Duration
@@ -16,7 +17,7 @@ type Fault struct {
 	Code   string
 	// Drop closes the connection and does nothing.
 	Drop bool
-	// Lose does what was asked and closes the connection without an answer: a response lost after the commit.
+	// Lose performs the request and closes the connection without an answer: the response is lost after the commit.
 	Lose bool
 	// Hang reads nothing and answers nothing until the client goes away, the server closes or its
 	// IdleTimeout has passed: a black hole with an open connection.
@@ -29,7 +30,7 @@ type Fault struct {
 	Truncate int64
 }
 
-// disturb does what f asks for ahead of the request. done: there is nothing left to do.
+// disturb applies the faults that come before the request. done reports that the request must not continue.
 func (f Fault) disturb(w http.ResponseWriter, r *http.Request) (done bool) {
 	if f.Delay > 0 {
 		t := time.NewTimer(f.Delay)
@@ -44,8 +45,8 @@ func (f Fault) disturb(w http.ResponseWriter, r *http.Request) (done bool) {
 	case f.Drop:
 		panic(http.ErrAbortHandler)
 	case f.Hang && f.Truncate == 0 && !f.Lose:
-		// Without this read the server does not watch the connection, and would not see it close. The body is left
-		// where it is unless there is none.
+		// Without this read the server does not watch the connection, and would not notice its end. The body is not read,
+		// unless it is empty.
 		if r.ContentLength == 0 {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
@@ -93,7 +94,7 @@ func (m mute) Header() http.Header         { return m.h }
 func (m mute) Write(b []byte) (int, error) { return len(b), nil }
 func (m mute) WriteHeader(int)             {}
 
-// cut lets left bytes of the body through, then closes the connection, or hangs.
+// cut passes left bytes of the body through, then closes the connection, or hangs.
 type cut struct {
 	http.ResponseWriter
 	r    *http.Request

@@ -62,7 +62,7 @@ func (s *Server) listObjects(w http.ResponseWriter, r *http.Request, c *call) er
 		Name: c.bucket, Prefix: q.Get("prefix"), Delimiter: q.Get("delimiter"), MaxKeys: limit,
 		EncodingType: q.Get("encoding-type"), Token: q.Get("continuation-token"),
 	}
-	// All of it for each page: a directory has no order to go on from, and a demonstration has few objects.
+	// List everything for each page: a directory has no position to resume from, and a demonstration has few objects.
 	entries, err := s.store.list(c.bucket, res.Prefix)
 	if err != nil {
 		return err

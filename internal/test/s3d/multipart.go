@@ -42,7 +42,7 @@ type part struct {
 	Sum string `json:"sum"`
 }
 
-// uploadID is what newID makes: an id of a client is looked at before it becomes part of a path.
+// uploadID matches the result of newID: an id from a client is checked before it becomes part of a path.
 var uploadID = regexp.MustCompile(`^[a-z0-9]{26}$`)
 
 func (u *upload) dir() string             { return path.Join(uploadsDir, u.ID) }
@@ -81,7 +81,7 @@ func (s *Server) createUpload(w http.ResponseWriter, r *http.Request, c *call) e
 	case u.Type != fullObject && u.Type != composite:
 		return fail(http.StatusBadRequest, "InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
 	}
-	// What is said of the object is said here, long before there is one.
+	// The headers of the object come with this request, long before the object exists.
 	for name := range newMeta(r.Header, sums{}, "").Header {
 		u.Header.Set(name, r.Header.Get(name))
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// kept are the header lines of a Put that are given back on reading, beside x-amz-meta-*.
+// kept are the headers of a Put that are returned on reading, in addition to x-amz-meta-*.
 var kept = []string{
 	"Content-Type", "Content-Encoding", "Content-Disposition", "Cache-Control",
 	"X-Amz-Storage-Class", "X-Amz-Server-Side-Encryption", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id",
@@ -52,7 +52,7 @@ func newMeta(h http.Header, s sums, declared algorithm) *meta {
 	return m
 }
 
-// etag is opaque, as S3's is under SSE-KMS: nobody may take it for an MD5.
+// etag is opaque, like S3's under SSE-KMS: it must not be taken for an MD5.
 func etag(s sums) string { return `"` + hex.EncodeToString(s[crc64nvme]) + `"` }
 
 // newID is a random name for uploads, requests and temporary files.

@@ -28,7 +28,7 @@ const (
 	uploadsDir = hidden + "/uploads"
 )
 
-// meta is what S3 keeps beside an object's bytes.
+// meta is the metadata that S3 keeps with an object.
 type meta struct {
 	Size int64 `json:"size"`
 	// ModTime is the data file's: metadata that does not fit the file is not believed.
@@ -66,7 +66,7 @@ func openStore(dir string, buckets []string) (*store, error) {
 	return &store{root: root}, nil
 }
 
-// checkKey refuses what is no key, and what cannot be a file name.
+// checkKey refuses invalid keys, and keys that cannot be file names.
 func checkKey(key string) error {
 	if len(key) > 1024 {
 		return fail(http.StatusBadRequest, "KeyTooLongError", "Your key is too long.")
@@ -79,7 +79,7 @@ func checkKey(key string) error {
 	return nil
 }
 
-// temp creates a file for a body on its way in. Whoever does not publish it removes it.
+// temp creates a file for an incoming body. A caller that does not publish the file must remove it.
 func (s *store) temp() (*os.File, string, error) {
 	name := path.Join(tmpDir, newID())
 	f, err := s.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
@@ -139,7 +139,7 @@ func (s *store) get(bucket, key string) (*os.File, *meta, error) {
 	if err == nil && m.Size == fi.Size() && m.ModTime.Equal(fi.ModTime()) {
 		return f, m, nil
 	}
-	// Somebody has put or changed the file behind our back: say what it holds now.
+	// The file was written or changed outside this server: return its current contents.
 	h := newHasher(crc64nvme)
 	if _, err := io.Copy(h, f); err != nil {
 		return nil, nil, errors.Join(err, f.Close())
@@ -187,7 +187,7 @@ func (s *store) list(bucket, prefix string) ([]entry, error) {
 	if !fs.ValidPath(start) {
 		return nil, nil
 	}
-	// A walk goes by names within directories; keys are sorted as bytes, in which "/" comes between "." and "0".
+	// A walk is ordered by names within directories; keys are sorted as bytes, in which "/" comes between "." and "0".
 	err := fs.WalkDir(s.root.FS(), start, func(p string, d fs.DirEntry, err error) error {
 		if absent(err) { // gone since its directory was read
 			return nil

@@ -100,7 +100,7 @@ func declared(h http.Header) (sums, error) {
 	return s, nil
 }
 
-// verify compares what was declared with what came.
+// verify compares declared checksums with computed ones.
 func (s sums) verify(want sums) error {
 	for _, a := range slices.Sorted(maps.Keys(want)) {
 		if string(s[a]) != string(want[a]) {

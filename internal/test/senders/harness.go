@@ -1,5 +1,5 @@
-// Package senders tests the protocols that acknowledge with clients of other projects: go-lumber, which Beats use, and two of
-// Fluent's. It is a module of its own, so that nobody else has their dependencies.
+// Package senders tests the protocols with acknowledgements against clients of other projects: go-lumber, which Beats uses, and
+// two of Fluent's. It is a separate module, so that no other package has their dependencies.
 package senders
 
 import (
@@ -107,7 +107,7 @@ type Client interface {
 	Close() error
 }
 
-// Event is what is sent, and what a record must contain.
+// Event is an event to send; a record must contain it.
 type Event struct {
 	N   int    `json:"n" msg:"n"`
 	Pad string `json:"pad" msg:"pad"`

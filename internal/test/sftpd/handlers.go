@@ -125,7 +125,7 @@ func (h handlers) setstat(p string, r *sftp.Request) error {
 	return status(err)
 }
 
-// Filelist answers for a path (Stat) or for what is in it (List).
+// Filelist returns the attributes of a path (Stat) or the entries of a directory (List).
 func (h handlers) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	switch p := local(r.Filepath); r.Method {
 	case "Stat":

@@ -23,7 +23,7 @@ const User = "penstock"
 
 // Options for tests; the zero value is a plain server.
 type Options struct {
-	// Handlers changes what requests do.
+	// Handlers changes how requests are handled.
 	Handlers func(sftp.Handlers) sftp.Handlers
 	// Channel is between the SFTP server and the SSH channel.
 	Channel func(io.ReadWriteCloser) io.ReadWriteCloser

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// handshakeLimit is what a peer has to authenticate.
+// handshakeLimit is how long a peer may take to authenticate.
 const handshakeLimit = 10 * time.Second
 
 // serve runs one connection: SFTP sessions, and nothing else.

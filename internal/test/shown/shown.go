@@ -1,4 +1,4 @@
-// Package shown compares what a command has printed with the output that a page shows of it. Times, sizes, ids and counts differ
+// Package shown compares the output of a command with the output that a page shows for it. Times, sizes, ids and counts differ
 // from run to run, so it compares the shape of each line.
 package shown
 
@@ -37,7 +37,7 @@ func shape(line string) string {
 	return strings.TrimSpace(line)
 }
 
-// Match compares the shape of an output with the one that a page shows. There, … stands for anything in a line, and for any
+// Match compares the shape of an output with the output on a page. On the page, … stands for any text in a line, and for any
 // number of lines if it is alone.
 func Match(page, printed string) error {
 	want, have := lines(page), lines(printed)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// WriteCert writes NAME.pem and NAME.key into dir, and returns what they hold: a certificate of localhost and 127.0.0.1,
-// good for an hour, for servers and clients, and signed by itself, so that it is its own authority.
+// WriteCert writes NAME.pem and NAME.key into dir, and returns their certificate. It is for localhost and 127.0.0.1, valid for
+// an hour, for servers and clients, and self-signed, so that it is its own authority.
 func WriteCert(t testing.TB, dir, name string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

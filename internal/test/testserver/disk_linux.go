@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// SmallDisk returns a directory on an ext4 file system of its own with that size in bytes. mkfs.ext4 makes it with the options
-// given. The test needs root, and is skipped unless PENSTOCK_TEST_MOUNT is set: not every machine is for tests that mount.
+// SmallDisk returns a directory on a separate ext4 file system of the given size in bytes. mkfs.ext4 makes it with the given
+// options. The test needs root, and is skipped unless PENSTOCK_TEST_MOUNT is set, since not every machine allows mounts in
+// tests.
 func SmallDisk(t testing.TB, size int64, options ...string) string {
 	t.Helper()
 	if os.Getenv("PENSTOCK_TEST_MOUNT") == "" || os.Geteuid() != 0 {

@@ -22,7 +22,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// await returns what is closed when a text is in the log. It is called once.
+// await returns a channel that is closed when text is in the log. It must be called only once.
 func (l *Log) await(text string) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

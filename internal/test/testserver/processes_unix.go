@@ -43,8 +43,8 @@ func (s *SSHD) Resume() {
 	}
 }
 
-// signal reaches the server and all its descendants, parents before children. (They are no process group: sshd makes
-// each connection's process a session of its own.)
+// signal signals the server and all its descendants, parents before children. (They are not a process group: sshd puts each
+// connection's process in its own session.)
 func (s *SSHD) signal(sig syscall.Signal) {
 	var done []int
 	for pids := []int{s.cmd.Process.Pid}; len(pids) > 0; {

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// SSHD is OpenSSH's server on loopback, with a configuration, host key, port and user key of its own: nothing of the
-// system's is read or changed. It serves the user that this process runs as.
+// SSHD is OpenSSH's server on loopback, with its own configuration, host key, port and user key: nothing of the system's is
+// read or changed. It accepts only the user of this process.
 type SSHD struct {
 	Addr       string // host:port, the same after a restart
 	User       string
@@ -114,7 +114,7 @@ func (s *SSHD) files(dir string, extra []string) error {
 		filepath.Join(dir, "host_key"), filepath.Join(dir, "authorized_keys"))
 	c.WriteString("PidFile none\nStrictModes no\nUsePAM no\nUseDNS no\nPrintMotd no\nPermitRootLogin prohibit-password\n" +
 		"PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100:30:200\nLogLevel INFO\n" +
-		// The start-up files of whoever runs the tests are no part of them: some take a second of CPU.
+		// The start-up files of the user who runs the tests must not run: some use a second of CPU.
 		"SetEnv HOME=/nonexistent\n")
 	if !strings.Contains(strings.Join(extra, "\n"), "Subsystem") {
 		c.WriteString("Subsystem sftp internal-sftp\n")

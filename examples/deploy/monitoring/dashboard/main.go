@@ -34,10 +34,10 @@ func render() ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-// source is the data source that the user chooses.
+// source is the data source that the user selects.
 var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 
-// build makes the dashboard of the panels.
+// build makes the dashboard from the panels.
 func build() (dashboard.Dashboard, error) {
 	d := dashboard.NewDashboardBuilder("Penstock").Uid("penstock").Tags([]string{"penstock"}).
 		Description("From the listeners to the destinations: what is received, kept, lost and delivered.").
@@ -58,7 +58,7 @@ func build() (dashboard.Dashboard, error) {
 	return d.Build()
 }
 
-// choice is a variable whose values Prometheus knows; all of them by default.
+// choice returns a variable whose values come from Prometheus. All are selected by default.
 func choice(name, label, query string) *dashboard.QueryVariableBuilder {
 	return dashboard.NewQueryVariableBuilder(name).Label(label).Datasource(source).Query(dashboard.StringOrMap{String: &query}).
 		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).Sort(dashboard.VariableSortAlphabeticalAsc).Multi(true).IncludeAll(true)
@@ -72,7 +72,7 @@ type panel struct {
 	title, help, unit string
 	queries           []query
 	number            bool
-	// alarm is from which value on a number is red; 0: never.
+	// alarm is the value from which on a number is red; 0 means never.
 	alarm float64
 }
 

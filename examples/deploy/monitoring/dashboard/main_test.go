@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// idle is a service that is never asked for its metrics, only for their names.
+// idle is a service that is asked only for the names of its metrics.
 type idle struct{}
 
 func (idle) Snapshot() *status.Snapshot { return nil }
@@ -73,7 +73,7 @@ func metricsOf(t *testing.T, expr string) (names []string) {
 	return names
 }
 
-// TestJSON: the JSON is what this program writes, with every panel and expression in it.
+// TestJSON: the JSON file is the output of this program, and contains every panel and expression.
 func TestJSON(t *testing.T) {
 	want, err := render()
 	if err != nil {

@@ -1,9 +1,9 @@
 package main
 
-// own selects what the variables choose.
+// own selects the series of the dashboard's variables.
 const own = `instance=~"$instance",class=~"$class"`
 
-// rows are the dashboard, from what an operator asks first to what explains it.
+// rows are the rows of the dashboard, from an operator's first question to the details that explain the answer.
 var rows = []row{
 	{"Is anything lost?", []panel{
 		{
@@ -180,7 +180,7 @@ var rows = []row{
 	}},
 }
 
-// quantiles are the median and the 99th percentile of a histogram.
+// quantiles returns queries for the median and the 99th percentile of a histogram.
 func quantiles(name, by string) (q []query) {
 	for _, x := range []struct{ of, called string }{{"0.5", "median"}, {"0.99", "99 %"}} {
 		q = append(q, query{`histogram_quantile(` + x.of + `, sum by (le, ` + by + `) (rate(` + name + `_bucket{` + own + `}[$__rate_interval])))`, "{{" + by + "}} " + x.called})

@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// Client asks the program that mounts.
+// Client sends requests to the mount program.
 type Client struct {
-	// Dial makes a connection, which takes one request.
+	// Dial opens a connection, which serves one request.
 	Dial func() (net.Conn, error)
 }
 
-// NewClient returns a client of the program behind a unix socket.
+// NewClient returns a client of the mount program that listens on a unix socket.
 func NewClient(socket string) *Client {
 	return &Client{func() (net.Conn, error) { return net.DialTimeout("unix", socket, 10*time.Second) }}
 }
 
-// answerTime is how long a request may take. A large journal takes minutes to be repeated.
+// answerTime is how long a request may take. Replaying a large journal takes minutes.
 const answerTime = 10 * time.Minute
 
-// Mount mounts a volume, which has a file system of a kind, at the directory of its name.
+// Mount mounts a volume, whose file system is of the given kind, at the directory named after it.
 func (c *Client) Mount(volume, kind string) error { return c.ask(Request{"mount", volume, kind}) }
 
-// Unmount unmounts a volume. syscall.EBUSY: something has files open there.
+// Unmount unmounts a volume. syscall.EBUSY: a process has files open there.
 func (c *Client) Unmount(volume string) error { return c.ask(Request{Do: "unmount", Volume: volume}) }
 
 func (c *Client) ask(q Request) error {
@@ -56,7 +56,7 @@ func (c *Client) ask(q Request) error {
 	return nil
 }
 
-// refusal is an error of the other side.
+// refusal is an error that the mount program returned.
 type refusal struct {
 	text  string
 	errno syscall.Errno
@@ -65,7 +65,7 @@ type refusal struct {
 // Error implements error.
 func (r *refusal) Error() string { return r.text }
 
-// Unwrap returns the kernel's error, if it is one.
+// Unwrap returns the kernel's error, if there is one.
 func (r *refusal) Unwrap() error {
 	if r.errno == 0 {
 		return nil

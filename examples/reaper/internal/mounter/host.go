@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Host is the kernel of this host.
+// Host accesses the devices and mounts of this host.
 type Host struct {
 	Sys  string // /sys
 	Proc string // /proc
@@ -20,7 +20,7 @@ type Host struct {
 // NewHost returns the host that this process runs on.
 func NewHost() Host { return Host{"/sys", "/proc", nvmeSerial} }
 
-// nvmeSerial returns the id of the volume that EC2 gives an NVMe device as its serial number, "" for other devices.
+// nvmeSerial returns the volume id, which EC2 sets as the serial number of an NVMe device; "" for other devices.
 func nvmeSerial(h Host, name string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(h.Sys, "class/block", name, "device/serial"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,8 +33,8 @@ func nvmeSerial(h Host, name string) (string, error) {
 	return s, err
 }
 
-// Find returns the device of a volume, which it recognises by the serial number that the device has, and never by the name under which
-// it was attached. fs.ErrNotExist: there is none (yet).
+// Find returns the device of a volume. It recognises the device by its serial number, never by the name under which it was
+// attached. fs.ErrNotExist: there is none (yet).
 func (h Host) Find(volume string) (string, error) {
 	entries, err := os.ReadDir(filepath.Join(h.Sys, "class/block"))
 	if err != nil {

@@ -34,9 +34,9 @@ func (h Host) At(device string) (dirs []string, err error) {
 
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// mount mounts a device read-only at a directory, unless it is mounted there. The kernel repeats what is in the file system's journal,
-// as it does at every mount: without that (noload), files whose names are only in the journal would not be seen, and the volume
-// might look empty.
+// mount mounts a device read-only at a directory, unless it is mounted there. As at every mount, the kernel replays the file
+// system's journal: without that (noload), files whose names are only in the journal would be invisible, and the volume might
+// look empty.
 func (h Host) mount(device, kind, dir string) error {
 	at, err := h.At(device)
 	switch {
@@ -45,7 +45,7 @@ func (h Host) mount(device, kind, dir string) error {
 	case len(at) > 0:
 		return fmt.Errorf("%s is mounted at %s", device, at[0])
 	}
-	// The directory above is root's, the directory itself belongs to whoever asks: it may have become a link to anything.
+	// The parent directory belongs to root, but the directory itself belongs to the client, who may have replaced it by a link.
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("mount point %s: %w", dir, err)
@@ -53,7 +53,7 @@ func (h Host) mount(device, kind, dir string) error {
 	defer unix.Close(fd)
 	data := ""
 	if kind == "xfs" {
-		data = "nouuid" // a copy of a volume that is mounted has its id
+		data = "nouuid" // a copy of a mounted volume has the same UUID
 	}
 	const flags = unix.MS_RDONLY | unix.MS_NOATIME | unix.MS_NODEV | unix.MS_NOSUID | unix.MS_NOEXEC
 	if err := unix.Mount(device, fmt.Sprintf("%s/self/fd/%d", h.Proc, fd), kind, flags, data); err != nil {

@@ -4,7 +4,7 @@ package mounter
 
 import "errors"
 
-// At is for Linux only, as all that changes mounts is.
+// At is for Linux only, like everything that changes mounts.
 func (Host) At(string) ([]string, error) { return nil, errors.ErrUnsupported }
 
 func (Host) mount(_, _, _ string) error { return errors.ErrUnsupported }

@@ -18,10 +18,10 @@ type Request struct {
 	FileSystem string `json:"file_system,omitempty"` // of a mount: ext4 or xfs
 }
 
-// answer is one line of JSON. No error means that it is done, or was done before.
+// answer is one line of JSON. No error means that the request is carried out now or was before.
 type answer struct {
 	Error string `json:"error,omitempty"`
-	Errno uint   `json:"errno,omitempty"` // of the kernel
+	Errno uint   `json:"errno,omitempty"` // the kernel's error
 }
 
 // Server carries out requests.
@@ -33,10 +33,10 @@ type Server struct {
 // maxLine bounds a request and an answer.
 const maxLine = 4 << 10
 
-// volumeID is what a volume is called. It is also the name of a directory, and so must never be another path.
+// volumeID matches the id of a volume. The id is also a directory name, so it must not contain any other path.
 var volumeID = regexp.MustCompile(`^vol-[0-9a-f]{1,32}$`)
 
-// Serve reads one request, carries it out, and writes the answer. Its error is that of the connection.
+// Serve reads one request, carries it out, and writes the answer. It returns only errors of the connection.
 func (s *Server) Serve(r io.Reader, w io.Writer) error {
 	line, err := bufio.NewReader(io.LimitReader(r, maxLine)).ReadBytes('\n')
 	if err != nil {
