@@ -4,24 +4,24 @@
 // # The way of a record
 //
 // [Spool.Append] and [Spool.Offer] take batches. Both copy the batch into memory. The first caller that waits writes
-// all buffered records to the active segment on behalf of all; if none waits, a background goroutine does. A segment ends by
-// size or age, or by [Spool.Seal], and then goes to the [Shelf]: [Shelf.Sealed] lists it. [Shelf.Stage] encodes it into
-// the file that will be the object, and fixes its key and bytes permanently. [Shelf.Propose] and [Shelf.Ack] keep, for
-// each destination, the state of its chain of manifests ([Chain]). The spool deletes a segment after the chain of
-// every destination covers it, that is, lists its records. The [segment.Ledger] counts all of it.
+// all buffered records to the active segment on behalf of all; if none waits, a background goroutine does. The spool seals a
+// segment when it reaches a size or an age, or on [Spool.Seal]. Then the segment belongs to the [Shelf]: [Shelf.Sealed] lists it.
+// [Shelf.Stage] encodes it into the file that will be the object, and fixes its key and bytes permanently. [Shelf.Propose]
+// and [Shelf.Ack] keep, for each destination, the state of its chain of manifests ([Chain]). The spool deletes a segment
+// after the chain of every destination covers it, that is, lists its records. The [segment.Ledger] counts every record.
 //
-// An epoch is a period in which one owner writes the chains. A spool that opens under another [Options].Instance, and an
-// adopter, begin the next epoch.
+// An epoch is a numbered part of the chains that one owner writes. A spool that opens under another [Options].Instance
+// begins the next epoch, and so does an adopter.
 //
-// A program that embeds a spool needs [Open], and of [Spool] Append, Offer, Intake, WaitDurable, Seal, Stats, Ledger and
-// Close. The Shelf is for packages ship and drain.
+// A program that embeds a spool needs only [Open], and the methods Append, Offer, Intake, WaitDurable, Seal, Stats, Ledger and
+// Close of [Spool]. The Shelf is for packages ship and drain.
 //
 // # What survives what
 //
 //	                    Append returns after   death of the process   loss of power
 //	SyncInterval        write(2)               everything kept        records older than the interval (Stats.Durable)
 //	SyncAlways          fdatasync(2)           everything kept        everything kept
-//	SyncNone            write(2)               everything kept        records that the kernel has written back (Stats.Durable)
+//	SyncNone            write(2)               everything kept        records that the spool has synced (Stats.Durable)
 //	Offer, each policy  a copy in memory       records up to Stats.Written      as above
 //
 // The table names the records that survive. [Spool.WaitDurable] waits, under every policy, until a record survives a loss of
@@ -30,16 +30,16 @@
 // only records up to Stats.Durable, and WaitDurable returns only for these.
 //
 //	a failed write or sync   the spool never writes to the file again: it writes the records that were not synced from memory to a new file
-//	a failing disk           Append returns ErrFailing; records that were taken stay in memory, and the spool retries each second; delivery continues
+//	a failing disk           Append returns ErrFailing; accepted records stay in memory; the spool retries each second and still delivers
 //	a full disk or quota     Block waits, Reject returns ErrFull and counts; a reserve keeps sealing, staging and deleting possible
-//	damage in a segment      the sequence numbers of the lost records are reported and counted, everything else is delivered; the
+//	damage in a segment      the sequence numbers of the lost records are reported and counted, all other records are delivered; the
 //	                         damaged file is kept: see Damage and GiveUp
-//	a lost index             Open makes it again from the segments
+//	a lost index             Open rebuilds it from the segments
 //
 // A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is. [Adopt] delivers
-// a directory that a process which no longer exists has left, and [Inspect] reads it without a change. [PlanRepair] says what
-// Open would do in a directory, and what Open asks the operator to do first; its plan can be carried out. [ReadDirectory] and
-// [TailDir] read a directory beside the process that has it open.
+// a directory whose process no longer exists, and [Inspect] reads it without changing it. [PlanRepair] says what
+// Open would do in a directory, and what the operator must do before Open accepts it; its plan can be carried out.
+// [ReadDirectory] and [TailDir] read a directory that another process may have open.
 //
 // # The way through the files
 //
