@@ -73,8 +73,8 @@ func (s *Spool) TryOffer(batch []segment.Record) (last uint64, err error) {
 	return s.journal.accept(context.Background(), batch, door{count: true, try: true})
 }
 
-// WaitDurable returns nil once every record up to seq is on stable storage. The sync begins early if nothing but callers of
-// WaitDurable is waiting. While the disk is failing it returns ErrFailing at once; call it again later.
+// WaitDurable returns nil once every record up to seq is on stable storage. If no sync is running, it begins one without waiting
+// for Options.SyncInterval. While the disk is failing it returns ErrFailing at once; call it again later.
 func (s *Spool) WaitDurable(ctx context.Context, seq uint64) error {
 	return s.journal.waitDurable(ctx, seq)
 }
