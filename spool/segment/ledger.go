@@ -156,7 +156,7 @@ func (l *Ledger) Balance() error {
 	if s, e := l.Settled(), l.Entered(); s.Records > e.Records {
 		errs = append(errs, fmt.Errorf("segment: ledger: kept, filtered, lost and unaccounted %d records, received and made %d", s.Records, e.Records))
 	}
-	// within reports what of the parts exceeds the whole.
+	// within adds an error for each count of a part that exceeds the whole.
 	within := func(part string, p Tally, whole string, w Tally) {
 		if p.Records > w.Records {
 			errs = append(errs, fmt.Errorf("segment: ledger: %s %d records, %s %d", part, p.Records, whole, w.Records))
