@@ -319,7 +319,8 @@ func (w *witness) close() {
 }
 
 // markEvery is the shortest time between two durable notes of the active segment's progress, touchEvery that between two notes.
-// If the segment's file is lost after a power cut, or after a kill, records of at most this last period cannot be listed exactly.
+// If the segment's file is lost, the records of the last markEvery before a power cut cannot be listed exactly, or those of the last
+// touchEvery before a kill.
 const (
 	markEvery  = time.Second
 	touchEvery = 10 * time.Millisecond
