@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	// ErrAdopted: an adopter has delivered everything in the directory, and has marked it as delivered.
+	// ErrAdopted: an adopter has delivered everything in the directory, and has marked it.
 	ErrAdopted = errors.New("spool: adopted before, everything in it was delivered")
 	// ErrReadOnly is returned by every call that adds records to an adopted spool.
 	ErrReadOnly = errors.New("spool: adopted, it takes no records")
@@ -51,8 +51,8 @@ type source struct {
 	done atomic.Bool // everything is delivered
 }
 
-// Adopt opens the spool that another process has left behind in dir, to deliver its records: dir is on the disk of an instance
-// that is gone, which may be mounted read-only. Adopt recovers the same records as Open, and changes nothing in dir before
+// Adopt opens the spool that another process has left behind in dir, to deliver its records: for instance on the disk of an instance
+// that is gone. The disk may be mounted read-only. Adopt recovers the same records as Open, and changes nothing in dir before
 // MarkAdopted: see AdoptOptions.Work. An adopted spool accepts no records and deletes nothing; everything else works.
 //
 // The objects depend on the directory alone, so every adopter names and cuts the segments as the

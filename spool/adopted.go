@@ -29,9 +29,9 @@ type adoption struct {
 }
 
 // MarkAdopted marks the source as delivered: a later Adopt returns ErrAdopted, and a later Open deletes the delivered segments,
-// continues after them, and begins the next epoch. Every chain must be final; whether the destinations have been verified is for
-// the caller to know. The mark is written completely or not at all. If it cannot be written because the file system is mounted
-// read-only, the error says so, and a later adopter learns from the destinations that there is nothing to do.
+// continues after them, and begins the next epoch. Every chain must be final; MarkAdopted does not verify the destinations. The
+// mark is written completely or not at all. If it cannot be written because the file system is mounted read-only, the error says so,
+// and a later adopter learns from the destinations that there is nothing to do.
 func (s *Shelf) MarkAdopted() error {
 	if s.source == nil {
 		return errors.New("spool: MarkAdopted of a spool that was not adopted")
@@ -110,8 +110,8 @@ var errAdoption = errors.New("unusable mark of an adoption")
 
 func adoptedPath(dir string) string { return (&site{dir: dir}).path(adoptedName) }
 
-// loadAdoption reads the mark of a directory; nil if there is none. A damaged mark is an error that asks the operator to move it: an
-// adopter writes it again, or the destinations show what was delivered.
+// loadAdoption reads the mark of a directory; nil if there is none. The error for a damaged mark asks the operator to move it: it is
+// not needed, since the destinations show what was delivered.
 func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
 	m := new(adoption)
 	err := statefile.Load(fsys, adoptedPath(dir), segment.MaxHeader, 1, m)

@@ -32,8 +32,8 @@ type sealed struct {
 	// asked counts the Stage calls of this process, lastAsked is the time of the last one.
 	asked     int
 	lastAsked time.Time
-	// upTo is the sum of the records of this segment and of those before it, which may include deleted ones. It exists because
-	// Stats, which is called each second, must not add up a backlog of 100,000 segments. catalogue.mu guards it.
+	// upTo is the sum of the records of this segment and of those before it, possibly with deleted ones: Stats, which is called
+	// each second, must not add up a backlog of 100,000 segments. catalogue.mu guards it.
 	upTo segment.Tally
 }
 

@@ -9,7 +9,7 @@ import (
 // clocks record when each outage began. A process that closes the spool in order passes them to its successor, so that a
 // hand-over or a restart during an outage does not reset them.
 type clocks struct {
-	// Down has, for each destination that cannot be reached, the time since when.
+	// Down has the destinations that cannot be reached, and since when.
 	Down map[string]time.Time `json:"down,omitempty"`
 	// Full is when the spool became full, Lost what had been lost as spool_full before that.
 	Full *time.Time    `json:"full,omitempty"`

@@ -72,8 +72,8 @@ func (s *Spool) setChainAside(name string) error {
 
 var errAged = errors.New("it is older than the chain: the log says that more was delivered")
 
-// relearn gives a destination whose chain state is lost the part of the state that is certain: it has all segments that were
-// deleted, since only segments that every destination has are deleted.
+// relearn gives a destination whose chain state is lost the state that is certain: it has all deleted segments, since only segments
+// that every destination has are deleted.
 func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
 	c := s.unknownChain(d.name)

@@ -20,11 +20,11 @@ import (
 const (
 	// crowded is the number of parked appends from which they count as a crowd, without the one that syncs.
 	crowded = 12
-	// crowdParts is the divisor for the divided form: the next sync begins when a crowdParts-th of the crowd waits for it. It is
-	// more than the two parts that alternate: otherwise halves that differ by one would wait for each other.
+	// crowdParts: in the divided form the next sync begins when a third of the crowd waits for it. Two parts alternate; if a half
+	// had to wait, halves that differ by one would wait for each other.
 	crowdParts = 3
 	// writeAhead is the number of unwritten bytes from which a waiting append writes while a sync runs: a full block. Fewer bytes
-	// are left to the goroutine that writes before the next sync.
+	// are written before the next sync.
 	writeAhead = segment.BlockTarget
 
 	// formWindow is the number of syncs over which a form is measured. After formFirst windows the other form is tried; each
@@ -33,7 +33,7 @@ const (
 	formWindow = 24
 	formFirst  = 2
 	formLast   = 64
-	// formPause is how many times the average time between syncs must pass to count as a pause, which is not measured.
+	// formPause: a time between syncs that is so many times longer than the average is a pause, and not measured.
 	formPause = 16
 	// formGain is by which factor a form must be faster to replace the other one: a smaller difference may be chance.
 	formGain = 1.05
@@ -105,9 +105,9 @@ func (j *journal) commit() {
 	j.sync()
 }
 
-// gather gives the appends that the last sync served time to come back with their next batch, before the first of them begins a
-// sync for itself alone. Otherwise syncs for one append would alternate with syncs for all the others, at half the speed. It
-// reports whether enough is written already.
+// gather lets the appends that the last sync served come back with their next batch, before the first of them begins a sync for
+// itself alone: otherwise syncs for one append and for all the others would alternate, at half the speed. It reports whether
+// enough is written already.
 func (j *journal) gather() (written bool) {
 	for range gatherTries {
 		j.mu.Lock()

@@ -25,8 +25,8 @@ func (s *Shelf) Idle(dest string) (t time.Time, idle bool, err error) {
 	return t, true, s.saveChain(d, c, delivered)
 }
 
-// Since returns a time t such that every segment that a destination's chain does not cover, now or later, is created at t or later. The
-// zero time: no such time is known at the moment.
+// Since returns a time before which no segment was or will be created that a destination's chain does not cover. The zero time: none is
+// known at the moment.
 func (s *Shelf) Since(dest string) (t time.Time, err error) {
 	t, idle, err := s.Idle(dest)
 	if err != nil || idle {

@@ -11,8 +11,7 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// start starts the goroutines of the spool, which end with ctx. No Append depends on them, except where a full spool, a failing disk
-// or the relay is involved.
+// start starts the goroutines of the spool, which end with ctx. Except for the relay, no Append normally waits for them.
 func (s *Spool) start(ctx context.Context) {
 	for _, f := range []func(context.Context){s.journal.flusher, s.journal.backgroundSync, s.journal.relaySyncs, s.keeper} {
 		s.running.Add(1)

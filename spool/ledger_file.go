@@ -28,7 +28,7 @@ func (s *space) saveLedger(l *segment.Ledger) error {
 
 // loadLedger reads the file; the zero value if there is none, or a damaged one.
 func (s *site) loadLedger() (f ledgerFile, err error) {
-	// The file has no version of its own, so no version is refused.
+	// The file has no version of its own. If it has one, it is another file under the wrong name, and not newer.
 	switch err := s.persistState(s.path(ledgerName), segment.MaxHeader, math.MaxInt, &f); statefile.AnswerTo(err) {
 	case statefile.Refused:
 		return f, err

@@ -21,10 +21,9 @@ type lifeMark struct {
 	Opening time.Time `json:"opening,omitzero"`
 }
 
-// outlives reports whether a clean mark found beside m is obsolete: a process that opened the spool after that clean end died, and
-// an older copy of the clean mark has come back. The clean mark is valid in two other cases. If Since is the clean mark's Life, a
-// power cut has brought back the life mark of a process that ended in order. If Opening is the clean mark's Time, the process died
-// while it opened the spool, and had nothing in memory.
+// outlives reports whether the clean mark c is obsolete: a later process died, and an older copy of c has come back. But c is valid
+// if Since is its Life: then a power cut has brought back the life mark of a process that ended in order. It is also valid if Opening
+// is its Time: then the process died while it opened the spool, and had nothing in memory.
 func (m *lifeMark) outlives(c *cleanMark) bool {
 	return !m.Since.Equal(c.Life) && !m.Opening.Equal(c.Time)
 }

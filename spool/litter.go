@@ -52,7 +52,7 @@ func (l *litter) takeFiles() map[string]int64 {
 	return files
 }
 
-// clearLitter retries to remove the files in litter, and returns when to try again.
+// clearLitter tries again to remove the files in litter, and returns when to repeat that.
 func (s *space) clearLitter() time.Duration {
 	again := never
 	for path, size := range s.litter.takeFiles() {

@@ -195,8 +195,7 @@ func (s *Shelf) ledgersOf(seg sealed) (before, after segment.Ledger) {
 	return before, after
 }
 
-// writeHole creates the file of an empty segment, according to which all its records are missing, up to the one before the sequence
-// number next.
+// writeHole creates the file of an empty segment, which says that its records are missing, up to the sequence number before next.
 func (s *site) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (_ *sealed, err error) {
 	b, err := segment.EncodeHeader(h, headerPad)
 	if err != nil {

@@ -56,8 +56,7 @@ func decodeProposal(b []byte) (p proposal, err error) {
 	return p, nil
 }
 
-// isFor reports whether the manifest was, or may have been, written for the chain's next place. If its place is not known, it may have
-// been.
+// isFor reports whether the manifest may have been written for the chain's next place. It may have been if its place is not known.
 func (p *proposal) isFor(c *Chain) bool {
 	at := p.place
 	return at.Version == 0 || at.Epoch == c.Epoch && at.Number == c.Next && (at.Spool == c.Spool || c.Spool == "")
@@ -127,9 +126,8 @@ func (s *Shelf) Proposed(dest string) ([]byte, error) {
 	return nil, err
 }
 
-// proposed reads the proposal, and ignores one that is already part of the chain or obsolete: a crash has interrupted its removal. Such
-// a proposal has the hash of the chain state or, if the chain continues in another epoch or under another spool id since, was not
-// written for the chain's next place. d.mu is held.
+// proposed reads the proposal. It ignores a proposal that is already part of the chain, or obsolete, whose removal a crash has
+// interrupted: it has the hash of the chain state, or was written for another place than the chain's next one. d.mu is held.
 func (s *Shelf) proposed(d *destination) (p proposal, err error) {
 	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxPlace+maxManifest)
 	switch {

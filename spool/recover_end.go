@@ -288,9 +288,8 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	return nil
 }
 
-// isUnfinished reports whether the error for a staged file's record means that Stage was interrupted before it wrote the record.
-// Then the staged file can be made again from the segment's own file, which Stage had read to its end. An adopter removes the staged
-// file from its overlay after any error: the source keeps it.
+// isUnfinished reports whether the error for a staged file's record means that Stage was interrupted before it wrote the record:
+// then the segment's own file could be read to its end. For an adopter every error counts, since the source keeps the staged file.
 func (r *recovery) isUnfinished(err error) bool {
 	return statefile.AnswerTo(err) == statefile.Absent || r.s.source != nil
 }
@@ -357,8 +356,8 @@ func (r *recovery) save() error {
 }
 
 // balance checks the second equation of the ledger for the destinations that are owed every record, and corrects the count of damaged
-// records. Damage may affect only destinations to which the records were not delivered before. So the count is that of the
-// destination that lacks most.
+// records. A destination that got the records before the damage does not lack them, so the count is that of the destination that
+// lacks most.
 func (r *recovery) balance() {
 	s := r.s
 	var worst *destination

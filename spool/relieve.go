@@ -21,11 +21,11 @@ import (
 const anyStage = math.MaxUint64
 
 // relieve makes room without losing anything. It removes the pool and the spare first, then one of the two files of staged
-// segments. Normally that is the segment's own file, after the staged one was read back, decoded and verified. If the staged file is
-// the larger one, relieve removes that instead, since it can be made again; but only if no destination is about to get it, or if the
-// segment must give way to forSegment, for which the room is needed. It returns whether it freed anything.
+// segments: the segment's own file, after the staged one was read back, decoded and verified. If the staged file is the larger one,
+// relieve removes that instead, since it can be made again; but only if no destination is about to get it, or if the segment must give
+// way to forSegment, for which the room is needed. It returns whether it freed anything.
 //
-// A later segment gives way even if a destination waits for it, because destinations get segments in order: a later segment cannot be
+// A later segment gives way even if a destination waits for it, because destinations get segments in order: none of them can be
 // acknowledged, and deleted, before the earlier one. So the first of all segments that need staged files always gets its room,
 // and a full spool empties itself. For the same reason any segment gives way to one that is the next for a
 // destination. A segment that is itself the next for a destination gives way only to an earlier one that is, too.
@@ -122,9 +122,9 @@ func (s *Shelf) checkRaw(seg sealed) error {
 	return err
 }
 
-// wanted reports whether a caller of Stage may be about to send a staged file: Stage was called for more destinations than have the
-// segment, and so recently that the caller cannot have given up. Otherwise two callers could make and remove the same file in
-// turns, without progress.
+// wanted reports whether a caller of Stage may be about to send a staged file: no destination has the segment, or Stage was called
+// more often than destinations have it, and so recently that the caller cannot have given up. Otherwise two callers could make and
+// remove the same file in turns, without progress.
 func (s *Shelf) wanted(seg sealed) bool {
 	arrived := 0
 	s.mu.Lock()

@@ -32,9 +32,9 @@ func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error,
 }
 
 // StageRest stages the records of a sealed segment from the sequence number first on, for a destination whose chain contains the
-// earlier ones. If the segment's own file was deleted to make room, or some records in the staged file can no longer be read from it,
-// StageRest calls records, which must call put for each record of the staged file. The result belongs to the caller, which calls done
-// after delivery. The next Open removes files that remain.
+// earlier ones. If the segment's own file was deleted to make room, or lacks records that are in the staged file, StageRest calls
+// records, which must call put for each record of the staged file. The caller must call done after delivery. The next Open removes
+// files that remain.
 func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put func(seq uint64, rec *segment.Record) error) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
 	if enc, err = s.guard(ctx, enc, number); err != nil {
 		return nil, nil, nil, err

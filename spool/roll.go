@@ -112,8 +112,8 @@ type rolled struct {
 // empty reports whether no block is valid: the file failed before anything was synced, and all its records are in the next segment.
 func (r *rolled) empty() bool { return r.broken && r.end <= int64(r.header.Len) }
 
-// replaced reports whether the file of rolled segment i is not needed: it has not failed, or everything that was written to it is in
-// a later file. j.mu is held.
+// replaced reports whether no record is lost if rolled segment i loses its unsynced blocks: its file has not failed, or all records
+// that were written to it are in a later file. j.mu is held.
 func (j *journal) replaced(i int) bool {
 	r := j.rolled[i]
 	return !r.broken || j.place.seq >= r.promised ||

@@ -36,7 +36,6 @@ type space struct {
 // newSpace returns the space of a directory. Its quota has to be set.
 func newSpace(at *site) *space { return &space{site: at, freed: func() {}, inodes: newInodes(at)} }
 
-// setQuota sets the quota. Open calls it.
 func (s *space) setQuota(q quota) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,14 +43,12 @@ func (s *space) setQuota(q quota) {
 	s.largest.Store(q.largest())
 }
 
-// limit returns the quota in bytes.
 func (s *space) limit() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.quota.limit
 }
 
-// usage returns a copy of the quota.
 func (s *space) usage() quota {
 	s.mu.Lock()
 	defer s.mu.Unlock()

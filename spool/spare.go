@@ -147,7 +147,6 @@ func (s *space) cut(f vfs.File, end int64) error {
 	return f.Sync()
 }
 
-// nextNumber assigns a segment number.
 func (s *space) nextNumber() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +163,6 @@ func (s *space) takeSpare() *spare {
 	return sp
 }
 
-// setSpare sets the spare.
 func (s *space) setSpare(sp *spare) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -64,11 +64,10 @@ func (s *Spool) Offer(ctx context.Context, batch []segment.Record) (last uint64,
 	return s.journal.accept(ctx, batch, door{count: true})
 }
 
-// TryOffer is Offer for callers that must not wait. Where Offer would wait for the quota or for the memory budget, TryOffer
-// accepts nothing and returns an error that wraps ErrFull. The caller still has the records, and can offer them again later, or
-// drop them, in which case the ledger does not count them. The exception is a used-up quota under the policy Reject: TryOffer
-// then counts the records as received and lost, as Offer does, the error has a method Rejected() bool, and the records must not
-// be offered again.
+// TryOffer is Offer for callers that must not wait. Where Offer would wait, TryOffer accepts nothing and returns an error that
+// wraps ErrFull. The caller can offer the records again later, or drop them without the ledger counting them. The exception is a
+// used-up quota under the policy Reject: TryOffer then counts the records as received and lost, as Offer does, the error has a
+// method Rejected() bool, and the records must not be offered again.
 func (s *Spool) TryOffer(batch []segment.Record) (last uint64, err error) {
 	return s.journal.accept(context.Background(), batch, door{count: true, try: true})
 }
@@ -89,8 +88,7 @@ func (s *Spool) Ledger() segment.Ledger { return s.journal.snapshot() }
 // Dir returns the directory of the spool: the one passed to Open or, for an adopted spool, the adopter's own directory.
 func (s *Spool) Dir() string { return s.dir }
 
-// Shelf returns the half of the spool that holds the sealed segments, for their delivery. Programs that only append do not
-// need it.
+// Shelf returns the half of the spool that delivers sealed segments. Programs that only append do not need it.
 func (s *Spool) Shelf() *Shelf { return s.shelf }
 
 // Intake returns an Intake of the spool, for a listener that counts received records itself and reports them by Account.
@@ -126,6 +124,5 @@ func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { return i.j
 
 // Account adds a listener's counts to the ledger.
 //
-// Datagrams that the kernel dropped while the listener waited for room in the spool are counted as lost by the cause spool_full,
-// because the full spool made the kernel drop them.
+// Datagrams that the kernel dropped while the listener waited for room in the spool are counted as spool_full, their true cause.
 func (i *Intake) Account(a segment.Account) { i.j.account(a) }

@@ -38,11 +38,9 @@ type Segment struct {
 	Created time.Time // when it became active; names the object's hour
 	MinTime time.Time // of the records; zero if there are none
 	MaxTime time.Time
-	// Lost is what the ledger of this segment adds to the losses in the ledger of the segment before it. The manifest lists it as
-	// loss lines.
+	// Lost is what this segment's ledger adds to the losses in the one before it: the manifest's loss lines.
 	Lost segment.Losses
-	// Filtered and Made are what the ledger of this segment adds to the counts of records that were filtered or made on purpose:
-	// see segment.Ledger.
+	// Filtered and Made are what this segment's ledger adds to these counts: see segment.Ledger.
 	Filtered segment.Tally `json:",omitzero"`
 	Made     segment.Tally `json:",omitzero"`
 	// Unaccounted lists the periods that this segment's ledger adds for which losses are known only as an upper bound.

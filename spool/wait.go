@@ -46,7 +46,6 @@ func (l *waitList) wake(mark uint64) (woken int) {
 	return woken
 }
 
-// wakeAll releases all goroutines.
 func (l *waitList) wakeAll() { l.wake(math.MaxUint64) }
 
 // wakeOne releases the goroutine that has waited longest.

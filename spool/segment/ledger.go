@@ -49,8 +49,8 @@ func (a *Account) Add(o Account) {
 	a.Made.Add(o.Made)
 }
 
-// Unaccounted is a period at whose end the process or the machine died, so that the records in memory were lost. Their number is known
-// only as an upper bound. The next Open adds it.
+// Unaccounted is a period in which the process or the machine died, so that records in memory were lost. Their number can only be
+// bounded. The next Open adds it.
 type Unaccounted struct {
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`

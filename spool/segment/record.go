@@ -56,10 +56,9 @@ func RecordSize(n int, src netip.AddrPort) int {
 // Size returns how many bytes AppendRecord adds for r.
 func (r *Record) Size() int { return RecordSize(len(r.Data), r.Src) + r.Attrs.Size() }
 
-// AppendRecord appends r as it is encoded in a block of records, with its attributes if it has any. For a block of several
-// records use an AttrTable, which writes each set of attributes once. AppendRecord allocates only if dst has no room. It panics if
-// the payload is longer than MaxRecord: such a length does not fit its field, and would turn the rest of the block into garbage. So
-// writers must check the length before.
+// AppendRecord appends r as it is encoded in a block of records, with its attributes if it has any. In a block of several
+// records an AttrTable writes each set of attributes once. It allocates only if dst has no room. It panics if the payload is
+// longer than MaxRecord, because such a length does not fit its field, and would turn the rest of the block into garbage.
 func AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r, nil) }
 
 // appendRecord appends r to a block whose sets are in t, or to a block of a single record if t is nil.

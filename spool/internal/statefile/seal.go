@@ -30,7 +30,7 @@ func Seal(v any) ([]byte, error) {
 	return append(b, SealOf(b)...), nil
 }
 
-// SealSize is the length of the checksum that Seal appends, with the end of the object.
+// SealSize is the length of the last member with the end of the object.
 var SealSize = len(SealOf(nil))
 
 // SealOf returns the last member of a file that begins with b.
