@@ -350,7 +350,7 @@ func (w *world) life(ctx context.Context, s *Spool, life int, n *int) error {
 		return err
 	}
 	if life == 1 {
-		// Everything that is sealed goes while a new segment has begun, of which under SyncNone nothing is synced yet.
+		// All sealed segments are deleted while a new one has begun, of which nothing is synced yet under SyncNone.
 		if err := add(1, 500, false); err != nil {
 			return err
 		}

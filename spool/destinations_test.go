@@ -262,7 +262,7 @@ func TestKeptWithoutDestinations(t *testing.T) {
 	}
 }
 
-// What could not be deleted when everybody had it does not make a new destination wait for what was.
+// A segment that could not be deleted when every destination had it does not make a new destination wait for deleted ones.
 func TestNewDestinationIsOwedNoHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
@@ -350,7 +350,7 @@ func TestForgottenChainLost(t *testing.T) {
 	}
 }
 
-// What is given up with a destination stands in the log before it is done, and a name that is no destination's is told.
+// Which records are given up with a destination is logged before it is done, and so is a name in Forget that is no destination's.
 func TestForgetIsTold(t *testing.T) {
 	log := new(lines)
 	d := memDir()

@@ -49,8 +49,8 @@ func (h *tellingHook) OnStaged(s Staged) {
 	h.staged = append(h.staged, s.Record.Key)
 }
 
-// TestHooks: every record, segment and staged file is told once, in order, and not what an earlier process has told; also if the
-// hook uses the spool, and if every second call panics.
+// TestHooks: Hooks are called once for every record, segment and staged file, in order, and not for those of an earlier process; also
+// if the hook uses the spool, and if every second call panics.
 func TestHooks(t *testing.T) {
 	d := memDir()
 	for _, panics := range []bool{false, true} {

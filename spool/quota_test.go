@@ -216,7 +216,7 @@ func TestRejectedTellsListeners(t *testing.T) {
 	}
 }
 
-// TestLastCall: what waits in front of a full spool when the process ends is taken, and everything can still be staged.
+// TestLastCall: appends that wait for room when the process ends are accepted, and everything can still be staged.
 func TestLastCall(t *testing.T) {
 	s := memDir().open(t, fullOptions(Block))
 	n := fill(t, s)

@@ -134,8 +134,8 @@ func slowly(records iter.Seq2[Tailed, error], by int) iter.Seq2[Tailed, error] {
 	}
 }
 
-// TestTailRecycled: while a reader stands in the middle of a segment, that segment and the next ones are deleted and their
-// files are used again. What the reader then finds in them is neither yielded nor called damaged.
+// TestTailRecycled: while a reader is in the middle of a segment, that segment and the next ones are deleted and their
+// files are recycled. The reader neither yields their new blocks nor reports damage.
 func TestTailRecycled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()

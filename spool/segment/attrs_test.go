@@ -65,7 +65,7 @@ func TestNewAttrs(t *testing.T) {
 	}
 }
 
-// TestAttrsOncePerBlock: a block has each set once, and a record of the same set as the one before it takes no further byte.
+// TestAttrsOncePerBlock: a block has each set once, and a record with the same set as the one before it needs no further bytes.
 func TestAttrsOncePerBlock(t *testing.T) {
 	var table AttrTable
 	var b []byte

@@ -106,7 +106,7 @@ func above(all []uint64, seq uint64) (part []uint64) {
 	return part
 }
 
-// drainReader reads to the end: numbers ascend, damage ends before what follows it, and all ends.
+// drainReader reads to the end: sequence numbers ascend, damage ends before the next record, and there is an end.
 func drainReader(t *testing.T, r *Reader, size int, from uint64) (seqs []uint64) {
 	next := from
 	for range size + 10 {

@@ -99,7 +99,7 @@ func sealAndRead(t *testing.T, data []byte, res *ScanResult, want []event) {
 	}
 }
 
-// TestScanGoesOn: what Scan returns is the state the writer had, so that a segment written in two lives is the same as
+// TestScanGoesOn: Scan returns the state that the writer had, so a segment written in two lives is the same as
 // one written in one.
 func TestScanGoesOn(t *testing.T) {
 	whole := newMade(t, testHeader(), 4096)
