@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// tellingHook adds up what a spool tells it.
+// tellingHook adds up the calls of a spool.
 type tellingHook struct {
 	mu     sync.Mutex
 	kept   segment.Tally
@@ -118,7 +118,7 @@ func TestHookHangs(t *testing.T) {
 	}
 }
 
-// TestHooksChecked: what has no method that is ever called is a mistake.
+// TestHooksChecked: a value without any method of a Hook is refused.
 func TestHooksChecked(t *testing.T) {
 	for _, bad := range []Hook{nil, 7, (*tellingHook)(nil)} {
 		if _, err := memDir().tryOpen(t, Options{Hooks: []Hook{bad}}); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "OnSealed") {

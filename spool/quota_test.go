@@ -124,7 +124,7 @@ func TestBatchTooLong(t *testing.T) {
 	}
 }
 
-// What the kernel drops while a listener waits for room is the spool's doing.
+// Datagrams that the kernel drops while a listener waits for room count as spool_full.
 func TestKernelDropsWhileFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memDir().open(t, fullOptions(Block))
@@ -165,7 +165,7 @@ func TestKernelDropsWhileFull(t *testing.T) {
 	})
 }
 
-// Offer takes what fits into memory while the disk stands still, and then waits.
+// While the disk stalls, Offer accepts records until the memory budget is used up, and then waits.
 func TestOfferBudget(t *testing.T) {
 	s, stall := stalled(t, Options{MemoryBytes: 2 << 20, SyncInterval: time.Millisecond})
 	n := 0
@@ -202,7 +202,7 @@ func TestOfferBudget(t *testing.T) {
 	wantRecords(t, stageAll(t, s), n, 1000)
 }
 
-// TestRejectedTellsListeners: a listener must not offer again what was counted as lost, and only that.
+// TestRejectedTellsListeners: a listener must not offer records again that were counted as lost, and only those.
 func TestRejectedTellsListeners(t *testing.T) {
 	says := func(err error) bool {
 		var r interface{ Rejected() bool }

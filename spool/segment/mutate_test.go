@@ -295,7 +295,7 @@ func (m *made) testTruncate(t *testing.T) {
 			if i >= 0 && next != 0 {
 				d.Last = next - 1
 			}
-			if i >= 0 || m.sealed { // else only padding lacks
+			if i >= 0 || m.sealed { // otherwise only padding is missing
 				want = append(want, event{damage: d})
 			}
 			r, err := NewReader(bytes.NewReader(m.data), cut, &ReadOptions{Durable: size, Next: next})
@@ -324,7 +324,7 @@ func (m *made) testShift(t *testing.T) {
 			}
 		}
 		got := readAll(t, r)
-		if m.sealed && i < len(m.blocks)-1 { // behind the footer itself nothing is looked at
+		if m.sealed && i < len(m.blocks)-1 { // nothing after the footer itself is read
 			d := DamageError{First: b.next, Last: Unbounded, Offset: Align(b.end), End: int64(len(data))}
 			if m.blocks[i+1].typ == FooterBlock {
 				d.Last = b.next - 1

@@ -19,7 +19,7 @@ func scan(t *testing.T, data []byte, o ReadOptions) *ScanResult {
 	return res
 }
 
-// TestScan breaks every set of blocks of an active segment and compares with what the writer knows.
+// TestScan breaks every set of blocks of an active segment and compares the result with the writer's data.
 func TestScan(t *testing.T) {
 	for name, m := range mutants(t) {
 		if m.sealed {
