@@ -20,7 +20,7 @@ type catalogue struct {
 	staged int // of segs
 }
 
-// sealed is what is known of a sealed segment. Its JSON is the index's record.
+// sealed describes a sealed segment. Its JSON is the value in the index.
 type sealed struct {
 	Segment
 	// StagedSize is the length of the staged file, 0 if there is none.

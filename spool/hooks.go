@@ -50,7 +50,7 @@ type Staged struct {
 	Record *StageRecord
 }
 
-// told is the longest time for which Close waits for Hooks.
+// told is how long Close waits for Hooks at most.
 const told = time.Second
 
 // hooks are the Hooks of a spool. A nil *hooks calls none.

@@ -59,9 +59,9 @@ func (j *journal) writeLife(m lifeMark) error {
 	return j.space.writeAtomic(j.path(lifeName), b)
 }
 
-// cover raises the bound in the life mark to at least so many bytes, and reports whether it has released j.mu meanwhile, which is held
-// at call and return. Batches above the budget are rare, so each doubles the bound. If the disk refuses to write the mark, the batch
-// is accepted all the same.
+// cover raises the bound in the life mark to at least the given bytes, and reports whether it has released j.mu meanwhile, which is
+// held at call and return. Batches above the budget are rare, so each doubles the bound. The batch is accepted even if the disk
+// refuses to write the mark.
 //
 // One goroutine at a time raises the bound, and j.noted changes after the file. So no batch relies on a bound before it was written,
 // and a lower bound never replaces a higher one in the file.

@@ -123,7 +123,7 @@ func (q *quota) foundFixed(n int64) {
 	q.fixed += n
 }
 
-// raise raises the ceiling, if necessary, to so many bytes of records, plus fixed, plus the whole reserve.
+// raise raises the ceiling, if necessary, to the bytes of records, plus fixed, plus the whole reserve.
 func (q *quota) raise(records int64) { q.ceiling = max(q.ceiling, records+q.fixed+q.full) }
 
 // withBlocks returns the largest size of records of the given size with their blocks.

@@ -146,7 +146,7 @@ func (s *Shelf) Release(number uint64) {
 // wantedFor is how long a staged file is kept for the caller of Stage.
 const wantedFor = time.Minute
 
-// checkStaged reads a staged file back and compares it, and what it decodes to, with its record.
+// checkStaged reads a staged file back and compares it, and its decoded contents, with its record.
 func (s *Shelf) checkStaged(ctx context.Context, enc Encoder, n uint64) error {
 	rec, err := s.stageRecord(n)
 	if err != nil {

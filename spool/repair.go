@@ -20,7 +20,7 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// ErrPlan is returned by RepairPlan.Apply if it would do something else than the plan says because the files have changed since.
+// ErrPlan is returned by RepairPlan.Apply if the files have changed since, and it would no longer do what the plan says.
 var ErrPlan = errors.New("spool: the repair would not be the one that was planned")
 
 // RepairOptions configure PlanRepair. The zero value suits a spool whose files name its identity.

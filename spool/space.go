@@ -101,8 +101,7 @@ func (s *space) openReserve() {
 	s.largest.Store(s.quota.largest())
 }
 
-// raise raises the ceiling, if necessary, to so many bytes of records plus the whole reserve. It reports whether the ceiling exceeds
-// the limit for the first time.
+// raise is quota.raise, and reports whether the ceiling exceeds the limit for the first time.
 func (s *space) raise(records int64) (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
