@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// accept implements Append and Offer, of Spool and of Intake, and TryOffer and Keep: see door.
+// accept implements Append, Offer, TryOffer and Keep: see door.
 func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
 	began := hist.Now()
 	last, err = j.take(ctx, batch, d, began)
@@ -17,7 +17,7 @@ func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (l
 	return last, err
 }
 
-// take is accept without the measurement of its duration.
+// take is accept without measuring its duration.
 //
 // A record that this spool can never accept is counted as lost if it comes from a listener, which would otherwise offer it
 // indefinitely.
@@ -67,8 +67,7 @@ func (j *journal) take(ctx context.Context, batch []segment.Record, d door, bega
 	return last, nil
 }
 
-// measure returns how many bytes the records and attributes of a batch take at most, without block headers, and the tally of the
-// batch.
+// measure returns the largest size of a batch in blocks, without their headers, and its tally.
 func measure(batch []segment.Record) (size int64, tally segment.Tally, err error) {
 	var attrs *segment.Attrs
 	many := false
@@ -84,7 +83,7 @@ func measure(batch []segment.Record) (size int64, tally segment.Tally, err error
 			attrs, many = a, true
 		}
 	}
-	if many { // attributes of a run that continues in the next block are written there again, and blocks are at least half full
+	if many { // a run that continues in the next block writes its attributes again, and blocks are at least half full
 		size += size / (segment.BlockTarget / 2) * segment.MaxAttrsSize
 	}
 	tally.Records = uint64(len(batch))
@@ -111,7 +110,7 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 	came := j.lastCalls
 	if size > j.opts.MemoryBytes {
 		j.cover(size)
-		j.oversize++ // this batch needs an empty queue, so no other batch may enter the queue meanwhile
+		j.oversize++ // it needs an empty queue, so no other batch may enter meanwhile
 		defer func() {
 			j.oversize--
 			j.room.wakeAll()
@@ -153,7 +152,7 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 		case j.tail.fits(size, j.opts.MemoryBytes) && (j.oversize == 0 || size > j.opts.MemoryBytes):
 			return nil
 		default:
-			// Memory is freed when the oldest records in it are on the disk; on a failing disk, when the disk recovers.
+			// Memory is freed when its oldest records are on the disk; on a failing disk, when that recovers.
 			if j.failed == nil {
 				j.urgent = true
 				wake(j.kick)

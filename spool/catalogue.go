@@ -236,8 +236,7 @@ func (c *catalogue) following(n uint64) uint64 {
 	return 0
 }
 
-// recordBytes returns the total size of the files that hold the records: for each segment its own file, or the staged file if NoRaw
-// is set.
+// recordBytes adds up the files that hold the records: for each segment its own, or the staged one if NoRaw is set.
 func (c *catalogue) recordBytes() (n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -36,11 +36,11 @@ func (j *journal) write() {
 	}
 }
 
-// writeTail writes the queue from the written position to its end. It adds a ledger block if the ledger has changed and
-// the last one is old enough, or if the parameter ledger is set. The caller has the writer role.
+// writeTail writes the queue from the written position to its end. It adds a ledger block if the ledger has changed, and
+// the last one is old enough or ledger is set. The caller has the writer role.
 //
-// The lock is held while the blocks to write are listed, not while they are stamped and written: meanwhile Append and Offer can add
-// blocks to the queue.
+// The lock is held while the blocks to write are listed, not while they are stamped and written: meanwhile Append and Offer can fill
+// the queue.
 func (j *journal) writeTail(ledger bool) error {
 	j.mu.Lock()
 	j.retire()

@@ -35,8 +35,8 @@ func (s *Spool) loadChains() error {
 		}
 		d.forgotten = !rem.Forgotten.IsZero()
 		s.shelf.dests[name] = d
-		// Segment numbers must not be reused: a new segment under a number that a chain covers would count as delivered. The chains
-		// may be the only remaining record of the numbers in use.
+		// Segment numbers must not be reused: a new segment under a number that a chain covers would count as delivered. Only the
+		// chains may still tell which numbers were used.
 		s.space.number = max(s.space.number, d.chain.Segment)
 		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.shelf.proposesFinal(d))
 	}
@@ -49,9 +49,9 @@ func (s *Spool) loadChains() error {
 	return s.id.save(s.fs, s.dir)
 }
 
-// loseChain lets Open continue without the chain state of a destination. The shipper finds the manifests at the destination and
-// rebuilds the state: until then nothing counts as delivered, and nothing is deleted. The proposed manifest is set aside
-// with the state, because without the state nobody knows which manifest it follows.
+// loseChain lets Open continue without the chain state of a destination. The shipper rebuilds the state from the manifests there:
+// until then nothing counts as delivered, and nothing is deleted. The proposed manifest is set aside too, because without the
+// state it is not known which manifest it follows.
 func (s *Spool) loseChain(name string, why error) (*destination, error) {
 	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there, and no segment is deleted until then: see what the disk reports", "class", s.opts.Class, "destination", name, "err", why)
 	if err := s.setChainAside(name); err != nil {
@@ -106,7 +106,7 @@ func (s *Spool) relearn(d *destination) error {
 
 // openDestinations compares the destinations in the options with those that the spool remembers.
 func (s *Spool) openDestinations() error {
-	// Check the missing ones first: the others are changed only if all missing ones are in order.
+	// The missing ones first: the others are changed only if all of these are in order.
 	for _, d := range s.shelf.dests {
 		if d.lost {
 			if err := s.relearn(d); err != nil {
@@ -218,7 +218,7 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	return d, nil
 }
 
-// unknownChain returns the state of a chain of which nothing is known here: the search for it begins at its first manifest.
+// unknownChain returns the state of a chain of which nothing is known: the shipper searches from its first manifest on.
 func (s *Spool) unknownChain(dest string) Chain {
 	c := Chain{Spool: s.id.Spool, Epoch: 1}
 	if name := s.id.Destinations[dest].Spool; name != "" {

@@ -21,8 +21,7 @@ type fullness struct {
 	met   bool      // an append has found no room since the last look
 	last  time.Time // when it was full for the last time
 	told  time.Time // when the log last reported it
-	// lost is the loss by spool_full up to the last look that found room. Losses between that look and the next one belong to the
-	// period in which the spool is full.
+	// lost is the loss by spool_full up to the last look that found room. Losses after that look belong to the time when it is full.
 	lost segment.Loss
 }
 

@@ -26,13 +26,13 @@ func (s *Shelf) afterPrune() {
 	defer s.pruning.Unlock()
 }
 
-// pruneBatch is the largest number of segments that one call of prune deletes. A file takes 20 µs to a millisecond, and meanwhile the
-// keeper's other work waits; and the room of the whole batch becomes available only when the disk has confirmed the deletion.
+// pruneBatch is the most segments that one call of prune deletes. Each takes 20 µs to a millisecond, the keeper's other work waits
+// meanwhile, and the room of a batch becomes available only when the disk has confirmed all of it.
 const pruneBatch = 1024
 
-// prune deletes the oldest segments that every destination has. It returns when to call it again: because there are more of them, or
-// because the disk has refused something. Which segments to delete follows from the durable chain states, so after a crash the next
-// Open's prune completes the deletion.
+// prune deletes the oldest segments that every destination has. It returns when to call it again, for more of them or because the
+// disk has refused something. The durable chain states say which segments to delete, so after a crash the next Open's prune
+// completes the deletion.
 func (s *Shelf) prune() time.Duration {
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
@@ -57,8 +57,8 @@ func (s *Shelf) prune() time.Duration {
 			return retryEvery
 		}
 	}
-	// Files first, index last: the next Open removes an entry without a file, which until then shows that there was a segment. A
-	// file without an entry would be read again by the next Open before it is deleted.
+	// Files first, index last: the next Open removes an entry without a file, which until then shows that there was a segment, but
+	// would read a file without an entry again before it is deleted.
 	for _, seg := range s.cat.remove(n, pruneBatch) {
 		if s.delete(seg, len(s.deleted.pool)) {
 			s.deleted.pool = append(s.deleted.pool, poolFile{seg.Number, seg.Size})
@@ -72,8 +72,8 @@ func (s *Shelf) prune() time.Duration {
 	return s.pruned(s.cat.any(n), again)
 }
 
-// pruned notes whether more can be deleted, and returns when to call prune again: at once if there is more, and once more after the
-// last batch, for the files that the disk has refused to remove in any batch. The caller holds s.pruning.
+// pruned notes whether more can be deleted, and returns when to call prune again: at once if so, and once more after the last batch,
+// for files that the disk has refused to remove. The caller holds s.pruning.
 func (s *Shelf) pruned(more bool, again time.Duration) time.Duration {
 	before := s.midway
 	s.midway = more
@@ -109,8 +109,8 @@ func (s *Shelf) confirmDeletion() bool {
 	return true
 }
 
-// delete removes a segment's files, and reports whether it has moved the segment's own file to the directory of the pool. more is how
-// many files are already on their way to the pool.
+// delete removes a segment's files, and reports whether its own file is moved to the pool, to which more files are on their
+// way.
 func (s *Shelf) delete(seg *sealed, more int) (pooled bool) {
 	kept := s.damages.keepDamaged(seg)
 	if seg.StagedSize > 0 {
@@ -126,9 +126,8 @@ func (s *Shelf) delete(seg *sealed, more int) (pooled bool) {
 	return pooled
 }
 
-// recycle moves a segment's file to the directory of the pool if it is large enough. Overwriting blocks that were written before
-// does not involve the file system's journal, which makes each sync cheaper. Files of segments that were sealed early, by age, have
-// too few such blocks.
+// recycle moves a segment's file to the directory of the pool if it is large enough. Overwriting old blocks does not involve the
+// file system's journal, which makes each sync cheaper. Segments that were sealed early, by age, have too few of them.
 func (s *Shelf) recycle(seg *sealed, more int) bool {
 	return s.space.poolTakes(seg.Size, more) && s.fs.Rename(s.segPath(seg.Number), s.freePath(seg.Number)) == nil
 }

@@ -38,8 +38,7 @@ type recovery struct {
 	least     uint64              // the log is known to hold all records below this sequence number
 	missing   uint64              // first sequence number of the missing segments that an exact index lists; 0: none
 	last      *segment.ScanResult // of the newest segment, if it is not sealed
-	// blank lists files whose first page is zeros: spares, or segments that have lost their header. They are the latter if
-	// records are missing there.
+	// blank lists files whose first page is zeros: spares or, if records are missing there, segments that have lost their header.
 	blank []uint64
 }
 
@@ -108,8 +107,7 @@ func (r *recovery) checkClean() error {
 	return nil
 }
 
-// endedAsAdopter reports whether the clean mark is an adopter's own. Then the life mark that is also there is from the spool's last
-// owner.
+// endedAsAdopter reports whether the clean mark is an adopter's own. Then the life mark beside it is the last owner's.
 func (r *recovery) endedAsAdopter() bool {
 	if r.s.source == nil || r.s.dir == r.s.source.dir { // for Inspect, every mark is the source's
 		return false
@@ -126,8 +124,7 @@ func (r *recovery) doubtClean(why string) {
 	r.clean = nil
 }
 
-// readLedger reads the ledger that was saved when the last segment was about to be deleted. It may be old; if there is none, it is
-// empty.
+// readLedger reads the ledger that was saved before the last segment was deleted. It may be old; if there is none, it is empty.
 func (r *recovery) readLedger() error {
 	f, err := r.s.loadLedger()
 	if err != nil {
@@ -138,8 +135,7 @@ func (r *recovery) readLedger() error {
 	return nil
 }
 
-// readBegun reads the note of the newest segment. If it cannot be read, or is older, damage at the end of that segment may go
-// unnoticed.
+// readBegun reads the note of the newest segment. Without it, or with an older one, damage at the end of that segment may not show.
 func (r *recovery) readBegun() error {
 	s := r.s
 	b, err := persist(s.patience, func(bool) (*begun, error) { return loadBegun(s.fs, s.path(begunName), s.id.Spool) })
@@ -292,8 +288,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	return nil
 }
 
-// inspectAgain inspects two segments after their names were exchanged back. The second one may have been inspected before, and
-// listed as blank.
+// inspectAgain inspects two segments after their names were exchanged back. The second may already be listed as blank.
 func (r *recovery) inspectAgain(n, m uint64) error {
 	again := []uint64{n}
 	if i := slices.Index(r.blank, m); i >= 0 {
@@ -391,8 +386,7 @@ func (r *recovery) withoutRaw() error {
 	return nil
 }
 
-// withoutRecord sets aside the staged files that have neither a stage record nor a segment file: they may be the only copy of their
-// records.
+// withoutRecord sets aside staged files that have neither a stage record nor a segment file: they may be the only copy.
 func (r *recovery) withoutRecord(entries []fs.DirEntry, have map[uint64]bool, covered uint64) error {
 	for _, e := range entries {
 		n, ok := parseName(e.Name(), objExt)

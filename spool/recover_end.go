@@ -67,8 +67,8 @@ func (r *recovery) conclude() error {
 	}
 	s.journal.lastEnd = *l.Clone()
 	s.journal.lastEnd.Kept = at.tally()
-	// Kept counts the records that are there, and ignores the ledger block: it may have been written before the last records, or
-	// count some that a power cut has destroyed.
+	// Kept counts the existing records, whatever the ledger block says: it may be older than the last records, or count some that a
+	// power cut has destroyed.
 	s.journal.ledger = *l.Clone()
 	s.journal.ledger.Version = 1
 	s.journal.ledger.Kept = at.tally()
@@ -94,8 +94,8 @@ func (r *recovery) mostDelivered() (bytes uint64) {
 	return bytes
 }
 
-// sealedLedger returns the end of the newest segment, which is sealed, and the ledger there. If its footer cannot be read, it returns
-// the ledger of the newest segment whose footer can be read, and adds the known bytes of the later ones to the place.
+// sealedLedger returns the end of the newest segment, which is sealed, and the ledger there: that of the newest segment whose footer
+// can be read. The known bytes of later segments are added to the place.
 func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 	at := place{seq: r.parts[len(r.parts)-1].sealed.Last}
 	for i := len(r.parts) - 1; i >= 0; i-- {
@@ -164,8 +164,7 @@ func (r *recovery) resume(p *part) error {
 	if err != nil {
 		return err
 	}
-	// A segment that cannot be continued unchanged is sealed at once: the next block then begins a segment with the
-	// right epoch and an intact header.
+	// A segment that cannot be continued is sealed at once: the next block begins one with the right epoch and an intact header.
 	res := r.last
 	ledger := &s.journal.ledger
 	if s.source != nil {

@@ -83,8 +83,8 @@ func (r *recovery) numberOfHole() uint64 {
 	return r.s.space.number + 1
 }
 
-// judgeNewest determines how many bytes may have been kept in the newest segment that are not in its file, and whose sequence numbers
-// are not known, because they were written after the last note of the segment.
+// judgeNewest determines how many bytes of records may have been kept in the newest segment that are neither in its file nor covered
+// by its last note, so that their numbers are not known.
 func (r *recovery) judgeNewest() {
 	b, s := r.begun, r.s
 	if b == nil || b.Ended || r.clean != nil {
@@ -213,8 +213,8 @@ func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next u
 	return nil
 }
 
-// noteScan records the damage that a scan of a segment has found, without records that every destination has already, possibly
-// from another owner.
+// noteScan records the damage that a scan of a segment has found, except records that every destination has, possibly from another
+// owner.
 func (r *recovery) noteScan(p *part, res *segment.ScanResult) error {
 	return r.s.damages.note(p.number, from(r.owedFrom(), rangesOf(res.Damage)), 0, "damaged when the spool was opened", numberName(p.number)+segExt)
 }

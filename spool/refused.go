@@ -20,10 +20,10 @@ import (
 // It does no harm if the whole disk is temporarily unavailable instead. A part is written off only when the file that is made
 // without it, and its stage record, have been synced, on the same disk.
 //
-// An open spool returns the error and counts it: its callers retry anyway. Callers of Open do not retry after an error, so Open
-// itself pauses and retries, but for a shorter time, because listeners wait for it. It decides as little as possible: the part of a
-// segment that Open cannot read may become readable later, and staging decides about it. All other reads of an open spool return
-// their error and decide nothing: see Shelf.ReadSealed.
+// An open spool returns the error and counts it: its callers retry anyway. Callers of Open do not, so Open itself pauses and retries,
+// but for a shorter time, because listeners wait for it. It decides as little as possible: an unreadable part of a segment may become
+// readable later, and staging decides about it. All other reads of an open spool return their error and decide nothing: see
+// Shelf.ReadSealed.
 const (
 	refusals   = 5           // how often a read must fail before its data is written off
 	refusedFor = time.Minute // for how long it must fail before that
@@ -129,7 +129,7 @@ func (r *refusal) again() {
 	}
 }
 
-// isFinal reports whether the read has failed often and long enough to write the data off.
+// isFinal reports whether the reads have failed often and long enough to write the data off.
 func (r *refusal) isFinal() bool { return r.times >= refusals && time.Since(r.since) >= refusedFor }
 
 // note counts a failed read of a segment.
@@ -144,7 +144,7 @@ func (r *refusedReads) note(n uint64) {
 	r.segs[n] = x
 }
 
-// writeOff reports whether reads of the segment have failed often and long enough to write the data off.
+// writeOff is isFinal for a segment.
 func (r *refusedReads) writeOff(n uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,22 +25,20 @@ var ErrPlan = errors.New("spool: the repair would not be the one that was planne
 
 // RepairOptions configure PlanRepair. The zero value suits a spool whose files name its identity.
 type RepairOptions struct {
-	// Identity is a copy of spool.json, for a directory whose files name no spool, or different ones. It must not contradict any
-	// segment; of the other files that name a spool, at least one must agree with it.
+	// Identity is a copy of spool.json, for a directory whose files name no spool, or different ones. No segment may contradict it,
+	// and not all other files that name a spool.
 	Identity []byte
 	// Class and Destinations of the spool, for a directory whose files name neither.
 	Class        string
 	Destinations []string
 
-	// NoLock makes a plan without taking the lock, only for reading: Apply refuses it. If another process opens the spool meanwhile,
-	// the plan is useless.
+	// NoLock makes a plan without the lock, only to be read: Apply refuses it. If a process opens the spool meanwhile, it is useless.
 	NoLock bool
 
 	Logger *slog.Logger // gets what Apply does; nil discards
 }
 
-// RepairPlan says what the operator must change in a spool's directory before Open accepts it, what Open would then find wrong, and
-// what it would do about that.
+// RepairPlan says what must be changed in a spool's directory before Open accepts it, and what Open would then find and do.
 type RepairPlan struct {
 	Dir     string `json:"dir"`
 	SpoolID string `json:"spool,omitempty"`
@@ -132,7 +130,7 @@ func (r *repairer) lock() (unlock func() error, err error) {
 	return lock.Close, nil
 }
 
-// maxCures is the maximum number of cures for refusals of Open: each is followed by another attempt to open the spool.
+// maxCures is the maximum number of cures for refusals: each is followed by another attempt to open the spool.
 const maxCures = 64
 
 // plan makes a plan. The spool is locked.
@@ -191,7 +189,7 @@ func (r repairer) attempt() (_ *RepairPlan, refused, err error) {
 	return p, refused, err
 }
 
-// judge marks a change of a readable spool.json as routine: it changes because the host or the place of the directory has changed.
+// judge marks a change of a readable spool.json as routine: the host or the place of the directory has changed.
 func (r *repairer) judge(list []Change) []Change {
 	for i := range list {
 		if x := &list[i]; x.Path == identityName && r.sound {
@@ -306,7 +304,7 @@ type findings struct {
 	list []Finding
 }
 
-// maxFindings is the maximum length of the list, for a spool in which all of a hundred thousand segments are damaged.
+// maxFindings limits the list, for a spool of a hundred thousand damaged segments.
 const maxFindings = 10_000
 
 // Enabled implements slog.Handler.

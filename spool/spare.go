@@ -192,8 +192,7 @@ func (s *space) give(files []poolFile) {
 	s.freed()
 }
 
-// poolTakes reports whether a file of the given size should be put into the pool. more is how many files are already on their way to
-// the pool.
+// poolTakes reports whether a file of the given size should be put into the pool, when more files are on their way there.
 func (s *space) poolTakes(size int64, more int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

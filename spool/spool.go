@@ -112,9 +112,9 @@ func (i *Intake) TryOffer(batch []segment.Record) (last uint64, err error) {
 	return i.j.accept(context.Background(), batch, door{try: true})
 }
 
-// Keep accepts the records that a closed listener still holds, even over the quota and the memory budget, as long as the disk has
-// room beyond the reserve (see Shelf.LastCall). It does not wait. The records it accepted are received, not yet kept, as with
-// Offer; an error means that nothing was accepted.
+// Keep accepts records that a closed listener still holds, even over the quota and the memory budget, as long as the disk has
+// room beyond the reserve (see Shelf.LastCall). It does not wait. Accepted records are received, not yet kept, as with Offer; an
+// error means that nothing was accepted.
 func (i *Intake) Keep(batch []segment.Record) (last uint64, err error) {
 	return i.j.accept(context.Background(), batch, door{last: true})
 }

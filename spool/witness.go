@@ -60,8 +60,8 @@ const witnessPage = headerPad
 // The invariant: before a record in a segment counts as durable, a note that the segment was begun is durable. A note never claims
 // more than the segments contain.
 //
-// A goroutine that makes records durable waits for a sync of this file only as far as the invariant requires: flushing is held
-// while the file is synced, and mu is not.
+// Goroutines that make records durable wait only for those syncs of this file that the invariant requires: during a sync flushing is
+// held, and mu is not.
 type witness struct {
 	flushing sync.Mutex  // acquired before mu
 	owed     atomic.Bool // the note that last's segment was begun is not durable yet
@@ -140,9 +140,9 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	return nil
 }
 
-// settle makes the last note durable: a process that was killed, or whose sync failed, may have left it only in the page cache. It
-// writes the same bytes again: if they are durable already, a power cut during the write changes nothing. If the disk refuses, the
-// next flush writes the note again, and returns the error.
+// settle makes the last note durable: a process that was killed, or whose sync failed, may have left it in the page cache only. It
+// writes the same bytes again, so a power cut meanwhile does no harm if they were durable. If the disk refuses, the next flush writes
+// the note again, and returns the error.
 func (w *witness) settle() error {
 	page, at := make([]byte, witnessPage), int64(w.last.Turn%2)*witnessPage
 	if _, err := w.f.ReadAt(page, at); err != nil && err != io.EOF { // the last page may be short
