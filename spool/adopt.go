@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	// ErrAdopted: everything in the directory was delivered by an adopter, which has marked it so.
+	// ErrAdopted: an adopter has delivered everything in the directory, and has marked it.
 	ErrAdopted = errors.New("spool: adopted before, everything in it was delivered")
 	// ErrReadOnly is returned by every call that adds records to an adopted spool.
 	ErrReadOnly = errors.New("spool: adopted, it takes no records")
@@ -24,17 +24,17 @@ var (
 
 // AdoptOptions configure Adopt. The zero value of every field but Work means its documented default.
 type AdoptOptions struct {
-	// Work is a directory on this host's own disk. Each adopted spool gets one of its own in it, <class>-<spool id>: what
-	// would change in the source goes there, and every staged file. A later Adopt goes on where this one ended. Without
-	// its files, or if an owner has used the source in the meantime, it starts over, and finds at the destinations what was
-	// delivered. Close removes them after MarkAdopted. Required.
+	// Work is a directory on this host's own disk. Each adopted spool has a directory of its own in it, <class>-<spool id>. It
+	// holds every staged file, and every change that Open would make in the source. A later Adopt continues from it. If it is
+	// gone, or if an owner has used the source in the meantime, Adopt starts over, and the destinations show what was
+	// delivered. Close removes the directory after MarkAdopted. Required.
 	Work string
 	// Instance names this host in manifests; default the host name.
 	Instance string
-	// Destinations that can be delivered to; default all that the spool remembers. Names that it does not remember are left
-	// out, unless it remembers none. One that is owed something must be here or in Forget: ErrPending.
+	// Destinations names the destinations to deliver to; default all that the spool remembers. Names that it does not remember
+	// are ignored, unless it remembers none. A destination with pending segments must be here or in Forget: ErrPending.
 	Destinations []string
-	// Forget names destinations that are given up.
+	// Forget names destinations that the operator has given up.
 	Forget []string
 
 	MaxBytes     int64 // quota of everything in Work; default 90 % of its file system
@@ -47,17 +47,17 @@ type source struct {
 	fs   vfs.FS
 	dir  string
 	lock io.Closer   // nil if there is no lock file
-	work io.Closer   // the lock of the adopter's directory, until the spool that is opened has it
+	work io.Closer   // the lock of the adopter's directory, until the opened spool takes it over
 	done atomic.Bool // everything is delivered
 }
 
-// Adopt opens the spool that another process has left behind in dir, to deliver what is in it: the disk of an instance
-// that is gone, also one mounted read-only. It recovers what Open would, and changes nothing there before MarkAdopted:
-// see AdoptOptions.Work. Everything works but adding records; nothing is deleted.
+// Adopt opens the spool that another process has left behind in dir, to deliver its records: for instance on the disk of an instance
+// that is gone. The disk may be mounted read-only. Adopt recovers the same records as Open, and changes nothing in dir before
+// MarkAdopted: see AdoptOptions.Work. An adopted spool accepts no records and deletes nothing; everything else works.
 //
-// Everything that is delivered depends on the directory alone, so that any adopter names and cuts the segments as the
-// last owner would have, uses what that one has staged, and recognises what it has delivered. The chains go on in the
-// next epoch, which package ship claims at the destinations: of several adopters one wins.
+// The objects depend on the directory alone, so every adopter names and cuts the segments as the
+// last owner would have, uses the files that the owner has staged, and recognises the objects that it has delivered. The chains
+// continue in the next epoch, which package ship claims at the destinations: of several adopters one wins.
 //
 // ErrLocked: a process on this host has the spool. ErrAdopted: there is nothing left to do. fs.ErrNotExist: dir holds no
 // spool. ErrPending: see AdoptOptions.Destinations.
@@ -116,15 +116,15 @@ func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (
 	}
 	opts.Class = id.Class
 	opts.Destinations = id.known(d.Destinations)
-	// Only files of the spool are overlaid. An index says nothing that the files do not, and bbolt must not open the
-	// source's.
+	// Only files of the spool are overlaid. The index holds nothing that the files do not, and bbolt must not open the index of
+	// the source.
 	ix := func(_ vfs.FS, dir string, log *slog.Logger) (index.Index, bool, error) {
 		return openIndex(fsys, dir, log)
 	}
 	return openFrom(src, work, vfs.Overlay(fsys, dir, work), ix, opts)
 }
 
-// workDir is where an adopter keeps what belongs to one spool.
+// workDir returns the adopter's directory for one spool.
 func workDir(work, class, id string) string { return filepath.Join(work, class+"-"+id) }
 
 // isInside reports whether a path is dir or is below it.
@@ -135,7 +135,7 @@ func isInside(path, dir string) bool {
 	return errors.Join(err1, err2, err3) == nil && filepath.IsLocal(rel)
 }
 
-// lockSource keeps the processes of this host from opening the spool meanwhile. Its lock file is not changed.
+// lockSource locks the source, so that no process of this host opens the spool meanwhile. It does not change the lock file.
 func lockSource(fsys vfs.FS, dir string) (*source, error) {
 	if _, err := fsys.Stat(filepath.Join(dir, segDir)); err != nil {
 		return nil, fmt.Errorf("spool: %s holds no spool: %w", dir, err)
@@ -181,21 +181,21 @@ func (src *source) identity() (*identity, error) {
 	return found, nil
 }
 
-// claim makes the adopter's identity durable in work, once, with the next epoch: whoever is called like the last owner is
-// another one all the same.
+// claim makes the adopter's identity durable in work, once, with the next epoch: an adopter is another owner even if its instance
+// has the name of the last owner.
 func claim(fsys vfs.FS, work string, from *identity, instance string) (*identity, error) {
 	id, err := readIdentity(fsys, work)
 	if !isLost(err) {
 		return id, err // openIdentity looks at the instance
 	}
-	// A lost one starts over, as an adopter on another host would.
+	// An adopter whose identity is lost starts over, as one on another host would.
 	if err := from.nextEpoch(instance); err != nil {
 		return nil, err
 	}
 	return from, from.save(fsys, work)
 }
 
-// known returns those of the given destinations that the spool has to deliver to.
+// known returns the given destinations that the spool must deliver to: all of them by default.
 func (id *identity) known(given []string) (names []string) {
 	for name, rem := range id.Destinations {
 		if rem.Forgotten.IsZero() && (len(given) == 0 || slices.Contains(given, name)) {
@@ -209,7 +209,7 @@ func (id *identity) known(given []string) (names []string) {
 	return names
 }
 
-// Source returns the directory that an adopted spool comes from, "" for one that was opened.
+// Source returns the source directory of an adopted spool, "" for a spool that Open has opened.
 func (s *Spool) Source() string {
 	if s.source == nil {
 		return ""

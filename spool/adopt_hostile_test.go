@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// TestAdoptHostileMark: the mark on a disk that comes from elsewhere names a spool, and no path: what it names is removed
-// below the adopter's work directory, and nothing anywhere else.
+// TestAdoptHostileMark: the mark on a disk from another host must name a spool, not a path: the directory that it names is removed
+// only below the adopter's work directory.
 func TestAdoptHostileMark(t *testing.T) {
 	dir, root := orphan(t, func(string) {}), t.TempDir()
 	work, precious := filepath.Join(root, "a", "work"), filepath.Join(root, "precious-data")

@@ -17,7 +17,7 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// sourceName is the file in an adopter's own directory that says from which state of the source everything else there was made.
+// sourceName is the file in an adopter's own directory that records from which state of the source the other files were made.
 const sourceName = "source.json"
 
 // sourceMark is the contents of that file.
@@ -28,10 +28,10 @@ type sourceMark struct {
 
 // prepareWork makes the directory of an adopter, takes its lock, and empties it if it was made from another state of the source.
 //
-// The adopter sees the files in work in the place of the source's: see vfs.Overlay. If the owner uses its volume again before everything
-// is delivered, it may continue the segment of which work has a sealed copy. The new records would then be invisible, and the volume would
-// count as delivered without them. Two copies of a volume have one directory too, so the lock is held from before the look at the mark until
-// the spool is closed: another copy's adopter would otherwise put its files here in between.
+// The adopter sees the files in work instead of the source's: see vfs.Overlay. If the owner uses its volume again before everything
+// is delivered, it may continue the segment of which work has a sealed copy. The new records would then be invisible, and the volume
+// would count as delivered without them. Two copies of a volume share one directory in Work, so the lock is held from before the mark
+// is read until the spool is closed. Otherwise the adopter of another copy could put its files here in between.
 func (src *source) prepareWork(work, holder string, log *slog.Logger) error {
 	state, err := src.state()
 	if err != nil {
@@ -74,8 +74,8 @@ func (src *source) prepareWork(work, holder string, log *slog.Logger) error {
 	return vfs.WriteFileAtomic(src.fs, filepath.Join(work, sourceName), b)
 }
 
-// emptyWork removes, durably, everything in an adopter's directory but the lock, which the caller holds: a power cut must not bring the
-// files back. The mark of their state goes first: if only some of the others are gone after a kill, nothing says that they can be used.
+// emptyWork removes everything in an adopter's directory but the lock, which the caller holds. It syncs, because a power cut must not
+// bring the files back. The mark of their state is removed first: without it, nobody uses the files that remain after a kill.
 func emptyWork(fsys vfs.FS, work string) error {
 	err := fsys.Remove(filepath.Join(work, sourceName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -109,11 +109,12 @@ func emptyWork(fsys vfs.FS, work string) error {
 	return fsys.SyncDir(work)
 }
 
-// removeWork removes an adopter's directory that is not needed any more, as far as it can. lock is its lock, under which it goes: whoever
-// waits for that finds no directory, and makes one. Only where open files cannot be removed, it goes afterwards.
+// removeWork removes an adopter's directory that is not needed any more, as far as it can. It does so while it holds lock, the
+// directory's own: an adopter that comes next finds no directory, and makes one. Only where open files cannot be removed, the
+// directory is removed after the lock is released.
 func removeWork(fsys vfs.FS, work string, lock io.Closer) error {
 	_ = emptyWork(fsys, work)
-	held := fsys.Remove(filepath.Join(work, lockName)) // before the lock is let go
+	held := fsys.Remove(filepath.Join(work, lockName)) // before the lock is released
 	_ = fsys.Remove(work)
 	err := lock.Close()
 	if held != nil {
@@ -123,24 +124,25 @@ func removeWork(fsys vfs.FS, work string, lock io.Closer) error {
 	return err
 }
 
-// removeLeft removes what a crash behind the mark has left of an adoption, unless the adopter of a copy of the volume is at work there.
+// removeLeft removes the directory that an adopter has left by a crash after MarkAdopted, unless the adopter of a copy of the volume
+// uses it.
 func removeLeft(fsys vfs.FS, work string) {
 	lock, err := fsys.Lock(filepath.Join(work, lockName), "")
 	switch {
 	case err == nil:
 		_ = removeWork(fsys, work, lock)
-	case errors.Is(err, fs.ErrNotExist): // nobody has begun there
+	case errors.Is(err, fs.ErrNotExist): // no adopter has begun there
 		removeTree(fsys, work)
 	}
 }
 
-// stateFiles are the small files of a spool. Others that somebody has put into the directory may be readable by nobody but root, or change
-// at any time, and say nothing of the spool.
+// stateFiles are the small files of a spool. Files of other programs in the directory may be readable by nobody but root, or change
+// at any time, and say nothing about the spool.
 var stateFiles = map[string]bool{identityName: true, cleanName: true, frozenName: true, lifeName: true, begunName: true, ledgerName: true}
 
-// state returns a hash of what every use of the source by an owner changes: the small files, which say when a process has begun and
-// ended and how far the log is, and the names and sizes of all others. It does not depend on times of files, which differ in a copy.
-// What an operator changes in damaged/ is no use.
+// state returns a hash that changes whenever an owner uses the source. It covers the small files, which say when a process has begun
+// and ended and how long the log is, and the names and sizes of all others. It does not depend on times of files, which differ in a
+// copy, nor on files in damaged/, which an operator may change without using the spool.
 func (src *source) state() (string, error) {
 	h := sha256.New()
 	for _, dir := range []string{"", segDir, stageDir, chainDir} {
@@ -178,6 +180,6 @@ func (src *source) addFile(h hash.Hash, name string, e fs.DirEntry, small bool) 
 	if statefile.Denied(err) {
 		return err
 	}
-	fmt.Fprintf(h, "%v %x\n", err == nil, sha256.Sum256(b)) // what the disk does not return is as it was the last time
+	fmt.Fprintf(h, "%v %x\n", err == nil, sha256.Sum256(b)) // a file that the disk cannot read adds the same each time
 	return nil
 }

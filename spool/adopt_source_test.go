@@ -8,8 +8,8 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
-// TestAdoptSameSource: as long as nobody has used the source, an adopter goes on with what it has made. Otherwise it starts over, also if
-// nothing says of which state its files are.
+// TestAdoptSameSource: if no owner has used the source, an adopter continues with its files. Otherwise it starts over, also if
+// the mark of their state is missing.
 func TestAdoptSameSource(t *testing.T) {
 	d := memDir()
 	s := threeSegments(t, d, Options{})
@@ -50,8 +50,8 @@ func TestAdoptSameSource(t *testing.T) {
 	}
 }
 
-// TestAdoptForeignFile: files that are not the spool's, which an adopter may have no right to read, or somebody writes to, concern neither
-// whether a spool is adopted nor what was made of it.
+// TestAdoptForeignFile: other programs' files in the directory, which an adopter may not be permitted to read, or which change, affect
+// neither the adoption nor the adopter's files.
 func TestAdoptForeignFile(t *testing.T) {
 	d := memDir()
 	s := threeSegments(t, d, Options{})

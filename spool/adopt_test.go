@@ -48,8 +48,8 @@ func treeHash(t testing.TB, fsys vfs.FS, dir string) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// follow goes on with a chain as a shipper does: manifests that stand are acknowledged, what is missing is delivered, and
-// the last one is final.
+// follow continues a chain as a shipper does: it acknowledges existing manifests, delivers the missing segments, and ends with a
+// final manifest.
 func (w *world) follow(ctx context.Context, s *Spool, dest string) error {
 	for {
 		c, err := s.shelf.Chain(dest)
@@ -98,7 +98,7 @@ func (w *world) follow(ctx context.Context, s *Spool, dest string) error {
 	}
 }
 
-// next puts what a destination lacks and returns the manifest for it.
+// next puts the segments that a destination lacks and returns the manifest for them.
 func (w *world) next(ctx context.Context, s *Spool, dest string, c Chain) ([]byte, error) {
 	last, kind := c.Segment, "final"
 	for _, seg := range s.shelf.Sealed(c.Segment, 0) {
@@ -127,8 +127,8 @@ func (w *world) adopt(ctx context.Context, fsys vfs.FS, work string) error {
 	return errors.Join(err, s.Close())
 }
 
-// TestAdoptPowerCuts: the power fails before each operation of an adopter, or each fails. Its source stays as it was until
-// it is marked; the same adopter, or another one with nothing of the first, completes it; and the next owner goes on.
+// TestAdoptPowerCuts: the power fails before each operation of an adopter, or each operation fails. The source does not change until
+// it is marked; the same adopter, or another one without the first one's files, completes the adoption; and the next owner continues.
 func TestAdoptPowerCuts(t *testing.T) {
 	for _, at := range []int{90, 170, 260, 0} { // operation of the old owner at which it dies; 0: it closes
 		t.Run(fmt.Sprint("owner ends at ", at), func(t *testing.T) {

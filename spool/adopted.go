@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// adoption is the mark that an adopter leaves in the source: everything up to Segment was delivered, and how far the
-// chains are. Its presence means that nothing in the directory is needed any more; an Open goes on behind it.
+// adoption is the mark that an adopter leaves in the source. It says that everything up to Segment was delivered, and contains the
+// state of the chains. If it exists, nothing in the directory is needed any more; Open continues after Segment.
 type adoption struct {
 	Version  int                  `json:"version"` // 1
 	Time     time.Time            `json:"time"`
@@ -28,10 +28,10 @@ type adoption struct {
 	Chains   map[string]chainFile `json:"chains"`
 }
 
-// MarkAdopted writes into the source that everything in it was delivered: a later Adopt returns ErrAdopted, and an Open
-// goes on behind it, deletes what is there, and begins the next epoch. Every chain must be final; whether the destinations
-// have been verified is the caller's affair. The mark is there wholly or not at all. Where it cannot be made, since the file
-// system is mounted read-only, the error says so, and the destinations tell a later adopter that there is nothing to do.
+// MarkAdopted marks the source as delivered: a later Adopt returns ErrAdopted, and a later Open deletes the delivered segments,
+// continues after them, and begins the next epoch. Every chain must be final; MarkAdopted does not verify the destinations. The
+// mark is written completely or not at all. If it cannot be written because the file system is mounted read-only, the error says so,
+// and a later adopter learns from the destinations that there is nothing to do.
 func (s *Shelf) MarkAdopted() error {
 	if s.source == nil {
 		return errors.New("spool: MarkAdopted of a spool that was not adopted")
@@ -60,7 +60,7 @@ func (s *Shelf) MarkAdopted() error {
 	return nil
 }
 
-// adoption describes what was delivered. It is an error if a chain is not final.
+// adoption returns the mark, which describes what was delivered. It is an error if a chain is not final.
 func (s *Shelf) adoption() (*adoption, error) {
 	m := &adoption{
 		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
@@ -80,7 +80,7 @@ func (s *Shelf) adoption() (*adoption, error) {
 	return m, nil
 }
 
-// leave lets go of the spool's lock and of the source, and removes what the adopter needed for it if everything is delivered.
+// leave releases the locks of the spool and of its source, and removes the adopter's directory if everything is delivered.
 func (s *site) leave(lock io.Closer) error {
 	switch {
 	case s.source == nil:
@@ -91,7 +91,7 @@ func (s *site) leave(lock io.Closer) error {
 	return errors.Join(lock.Close(), s.source.close())
 }
 
-// removeTree removes a directory with all that is in it, as far as it can: what it cannot is not needed either.
+// removeTree removes a directory with its contents, as far as it can: files that it cannot remove are not needed either.
 func removeTree(fsys vfs.FS, dir string) {
 	entries, _ := fsys.ReadDir(dir)
 	for _, e := range entries {
@@ -105,13 +105,13 @@ func removeTree(fsys vfs.FS, dir string) {
 	_ = fsys.Remove(dir)
 }
 
-// errAdoption: a mark of an adoption cannot be used, and nothing depends on it.
+// errAdoption: the mark of an adoption cannot be used. Nothing depends on the mark.
 var errAdoption = errors.New("unusable mark of an adoption")
 
 func adoptedPath(dir string) string { return (&site{dir: dir}).path(adoptedName) }
 
-// loadAdoption reads the mark of a directory; nil if there is none. A damaged one says nothing: it is made again, or the
-// destinations tell.
+// loadAdoption reads the mark of a directory; nil if there is none. The error for a damaged mark asks the operator to move it: it is
+// not needed, since the destinations show what was delivered.
 func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
 	m := new(adoption)
 	err := statefile.Load(fsys, adoptedPath(dir), segment.MaxHeader, 1, m)
@@ -119,7 +119,7 @@ func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
 		return nil, nil
 	}
 	if err == nil {
-		// Paths are made of the names, one of them to be removed: a disk that comes from elsewhere must not choose which.
+		// Paths are built from these names, and one of the paths is removed: a disk from another host must not choose which.
 		id := identity{Version: identityVersion, Spool: m.Spool, Class: m.Class, Epoch: m.Epoch, Instance: m.Instance, Destinations: map[string]remembered{}}
 		for name := range m.Chains {
 			id.Destinations[name] = remembered{}
@@ -135,8 +135,8 @@ func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
 	return m, nil
 }
 
-// takeBack makes an Open go on behind an adoption: the chains are as the adopter left them, which is closed, so that the
-// next epoch begins, and what they cover is deleted. Each step may be repeated.
+// takeBack makes Open continue after an adoption: it takes over the chains as the adopter left them, which is final, and begins the
+// next epoch. Segments that the chains cover are deleted later. Each step may be repeated.
 func (s *Spool) takeBack() error {
 	m, err := loadAdoption(s.fs, s.dir)
 	if err != nil || m == nil {
@@ -152,7 +152,7 @@ func (s *Spool) takeBack() error {
 		if err == nil {
 			err = vfs.WriteFileAtomic(s.fs, s.chainPath(name), b)
 		}
-		// What the old owner had proposed stands in the adopter's chain, or never will.
+		// A manifest that the old owner had proposed is in the adopter's chain, or never will be.
 		if err == nil {
 			if err = s.fs.Remove(s.proposalPath(name)); errors.Is(err, fs.ErrNotExist) {
 				err = nil
@@ -184,7 +184,7 @@ func (s *Spool) takeBack() error {
 	return s.fs.SyncDir(s.dir)
 }
 
-// workBytes returns what the adopter's own files take.
+// workBytes returns the size of the adopter's own files.
 func (s *site) workBytes() (n int64) {
 	for _, dir := range []string{segDir, stageDir, chainDir, damagedDir} {
 		entries, err := s.source.fs.ReadDir(s.path(dir))
@@ -209,8 +209,8 @@ func (s *site) inWork(path string) bool {
 	return err == nil
 }
 
-// Withdraw takes back the manifest that is proposed to a destination. Call it only after another manifest was seen under the same
-// number: the proposed one has not arrived then, and cannot arrive any more. Without a proposal it does nothing.
+// Withdraw removes the manifest that is proposed to a destination. Call it only after another manifest was seen under the same
+// number: then the proposed one has not arrived, and cannot arrive any more. Without a proposal it does nothing.
 func (s *Shelf) Withdraw(dest string) error {
 	d, done, err := s.holdChain(dest)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// accept is both doors.
+// accept implements Append, Offer, TryOffer and Keep: see door.
 func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
 	began := hist.Now()
 	last, err = j.take(ctx, batch, d, began)
@@ -17,9 +17,10 @@ func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (l
 	return last, err
 }
 
-// take is accept without the clock.
+// take is accept without measuring its duration.
 //
-// A record that this spool can never accept is counted as lost if it comes from a listener, which would offer it indefinitely.
+// A record that this spool can never accept is counted as lost if it comes from a listener, which would otherwise offer it
+// indefinitely.
 func (j *journal) take(ctx context.Context, batch []segment.Record, d door, began hist.Start) (last uint64, err error) {
 	if err := checkContext(ctx); err != nil {
 		return 0, err
@@ -45,7 +46,7 @@ func (j *journal) take(ctx context.Context, batch []segment.Record, d door, bega
 	j.tail.put(j.taken+1, batch)
 	j.taken += uint64(len(batch))
 	last = j.taken
-	j.accepted = began // a third reading of the clock would say no more
+	j.accepted = began // reading the clock a third time would add nothing
 	if d.count {
 		j.ledger.Received.Add(tally)
 	}
@@ -60,13 +61,13 @@ func (j *journal) take(ctx context.Context, batch []segment.Record, d door, bega
 		err = j.await(ctx, &j.writer, &j.written, last)
 	}
 	if err != nil {
-		j.arm() // its caller has gone, but the batch is taken
+		j.arm() // the caller no longer waits, but the batch is accepted
 		return last, err
 	}
 	return last, nil
 }
 
-// measure returns how many bytes a batch takes in blocks at most, without these, and what it counts for.
+// measure returns the largest size of a batch in blocks, without their headers, and its tally.
 func measure(batch []segment.Record) (size int64, tally segment.Tally, err error) {
 	var attrs *segment.Attrs
 	many := false
@@ -82,15 +83,15 @@ func measure(batch []segment.Record) (size int64, tally segment.Tally, err error
 			attrs, many = a, true
 		}
 	}
-	if many { // a run that goes on in the next block is written there again, and blocks are half full at least
+	if many { // a run that continues in the next block writes its attributes again, and blocks are at least half full
 		size += size / (segment.BlockTarget / 2) * segment.MaxAttrsSize
 	}
 	tally.Records = uint64(len(batch))
 	return size, tally, err
 }
 
-// tooLong is the answer to a batch that is more than this spool ever takes at once. A listener goes on in parts; if it is
-// one record, that one is lost. j.mu is held.
+// tooLong returns the error for a batch that is longer than this spool ever accepts at once. A listener then splits the batch; a
+// single record of a listener is counted as lost. j.mu is held.
 func (j *journal) tooLong(batch []segment.Record, d door, err error) error {
 	if d.count || len(batch) > 1 {
 		return err
@@ -101,7 +102,7 @@ func (j *journal) tooLong(batch []segment.Record, d door, err error) error {
 	return rejected{err}
 }
 
-// errNoMemory: the memory budget is used up. It is ErrFull, since callers do the same about both.
+// errNoMemory: the memory budget is used up. It wraps ErrFull, since callers handle both in the same way.
 var errNoMemory = fmt.Errorf("%w: more than the memory budget waits for the disk", ErrFull)
 
 // admit waits until there is room for a batch, on the disk and in memory.
@@ -111,7 +112,7 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 		if _, err := j.cover(ctx, size); err != nil && !j.called(came, size, d) {
 			return err
 		}
-		j.oversize++ // it needs an empty queue, which nobody may keep filling meanwhile
+		j.oversize++ // it needs an empty queue, so no other batch may enter meanwhile
 		defer func() {
 			j.oversize--
 			j.room.wakeAll()
@@ -154,7 +155,7 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 		case j.tail.fits(size, j.opts.MemoryBytes) && (j.oversize == 0 || size > j.opts.MemoryBytes):
 			return nil
 		default:
-			// Memory comes back when the oldest part of it is on the disk; on a failing one, when that recovers.
+			// Memory is freed when its oldest records are on the disk; on a failing disk, when that recovers.
 			if j.failed == nil {
 				j.urgent = true
 				wake(j.kick)
@@ -169,7 +170,7 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 	}
 }
 
-// reject counts a batch that met a full spool under the policy Reject.
+// reject counts a batch that is rejected because the spool is full, under the policy Reject.
 func (j *journal) reject(tally segment.Tally, d door) {
 	if d.count {
 		j.ledger.Received.Add(tally)
@@ -191,7 +192,7 @@ func (j *journal) waitDurable(ctx context.Context, seq uint64) error {
 	return j.await(ctx, &j.syncer, &j.durable, seq)
 }
 
-// arm makes sure that the flusher writes what was taken.
+// arm makes sure that the flusher writes the accepted records.
 func (j *journal) arm() {
 	if j.pendingSince.IsZero() && j.written < j.taken {
 		j.pendingSince = time.Now()

@@ -11,13 +11,13 @@ import (
 // Files that are damaged, or are not the segments that their names say, are set aside: moved to damaged/, where the operator looks
 // for them. A note of damage names them there.
 //
-// The note is written after the move, which may have been made by an attempt that failed afterwards, or by a process that has died. So
-// a note names the files that are in damaged/ under its segment's number, and not those that its writer has moved itself.
+// The note is written after the move. An attempt that failed later, or a process that has died, may have made the move. So
+// a note names all files that are in damaged/ under its segment's number, not only those that its writer has moved.
 
-// setAside moves a file of one of the directories out of the way, to where people look for it.
+// setAside moves a file from one of the spool's directories to damaged/.
 func (s *site) setAside(dir, name string) error {
 	if s.source != nil && !s.inWork(s.path(dir, name)) {
-		return s.fs.Remove(s.path(dir, name)) // from what this process sees; in the source it stays where it is
+		return s.fs.Remove(s.path(dir, name)) // only from the overlay; in the source the file stays where it is
 	}
 	if err := s.fs.Rename(s.path(dir, name), s.asidePath(name)); err != nil {
 		return err
@@ -26,7 +26,8 @@ func (s *site) setAside(dir, name string) error {
 	return errors.Join(s.fs.SyncDir(s.path(damagedDir)), s.fs.SyncDir(s.path(dir)))
 }
 
-// asidePath returns a path in damaged/ for a file, with the time: another one of that name may be there, or come later.
+// asidePath returns a path in damaged/ for a file. It contains the time, because another file of that name may be there, or come
+// later.
 func (s *site) asidePath(name string) string {
 	ext := filepath.Ext(name)
 	return s.path(damagedDir, strings.TrimSuffix(name, ext)+"-"+time.Now().UTC().Format("20060102T150405.000000")+ext)
@@ -35,7 +36,7 @@ func (s *site) asidePath(name string) string {
 // segmentFiles are the files of a segment.
 var segmentFiles = []struct{ dir, ext string }{{segDir, segExt}, {stageDir, objExt}, {stageDir, recExt}}
 
-// asideOf names what was set aside of the segments from one number to another one, whoever has done it.
+// asideOf names the files of segments first to last that were set aside, by this process or another.
 func (s *site) asideOf(first, last uint64) (names []string, err error) {
 	entries, err := s.fs.ReadDir(s.path(damagedDir))
 	if err != nil {

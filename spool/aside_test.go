@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
-// tripwire lets one operation that changes something fail, counted from the first one that begin matches, and keeps what a kill before
-// each of them would leave.
+// tripwire makes one operation that changes something fail, counted from the first one that begin matches, and keeps the state that a
+// kill before each of them would leave.
 type tripwire struct {
 	mem   *vfs.Mem
 	begin func(op vfs.Op) bool
@@ -48,8 +48,8 @@ func (w *tripwire) arm(begin func(op vfs.Op) bool) {
 	w.begin = begin
 }
 
-// wantNamed checks that the only damage on record is of this segment (0: of any, as a hole has the number of its end) and nobody has given it up, and that it names the one file in
-// damaged/ beside the note. It returns how many records are damaged.
+// wantNamed checks that the only damage on record is of this segment (0: of any, since a hole has the number of its end), that it was
+// not given up, and that it names the one file in damaged/ besides the note. It returns how many records are damaged.
 func wantNamed(t *testing.T, d *disk, s *Spool, number uint64, when string) uint64 {
 	t.Helper()
 	all := s.shelf.Damages()
@@ -155,8 +155,8 @@ func keepsOriginal(t *testing.T, fsys vfs.FS, when string) {
 	}
 }
 
-// TestReplacedAfterFailure: every file of a segment is damaged. Whichever operation fails once while an empty segment takes its place,
-// and wherever a kill cuts that short: the files are named, and the quota is right.
+// TestReplacedAfterFailure: every file of a segment is damaged, and an empty segment replaces it. If any operation of that fails once,
+// or a kill interrupts it anywhere, the files are named, and the quota is right.
 func TestReplacedAfterFailure(t *testing.T) {
 	ops := 1
 	for fail := 0; fail <= ops; fail++ {
@@ -267,7 +267,7 @@ func stagedOnce(t *testing.T, d *disk, o Options) (*Spool, uint64) {
 }
 
 // TestReplacedStagedFile: only the staged file of a segment is left, and it is shorter than its record says. It counts against the
-// quota where it is, and in damaged/ after an empty segment has taken its place, and not in both.
+// quota in stage/, and in damaged/ after an empty segment has replaced it, but never twice.
 func TestReplacedStagedFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()

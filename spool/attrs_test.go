@@ -111,7 +111,7 @@ func TestAttrsKept(t *testing.T) {
 	}
 }
 
-// TestAttrsFromListener: what a trusted proxy tells of a connection is in the spool.
+// TestAttrsFromListener: the facts about a connection from a trusted proxy are in the spool.
 func TestAttrsFromListener(t *testing.T) {
 	s := memDir().open(t, Options{Destinations: []string{"a"}})
 	l, err := ingest.Listen("tcp://127.0.0.1:0?framing=newline&proxy=on&trust=127.0.0.1&attrs=conn", nil)
@@ -180,7 +180,7 @@ func TestMeasureAttrs(t *testing.T) {
 		if took := q.unwritten - was + int64(len(q.chunks))*16; took > withBlocks(asked) {
 			t.Fatalf("%d records of %d bytes with %v take %d bytes; the door was asked for %d, with blocks %d", len(b), size, sets, took, asked, withBlocks(asked))
 		}
-		// What is counted is what is there.
+		// The counts are those of the existing records.
 		q.close()
 		var there int64
 		for _, c := range q.chunks {
@@ -225,7 +225,7 @@ func TestPutPlainAllocates(t *testing.T) {
 	}
 }
 
-// TestAttrsZero: a set that a program has made itself, without NewAttrs, does not make a block that nobody can read.
+// TestAttrsZero: a set that a program has made without NewAttrs does not make a block unreadable.
 func TestAttrsZero(t *testing.T) {
 	s := memDir().open(t, Options{})
 	b := batch(1, 10, 100)

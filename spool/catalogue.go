@@ -10,17 +10,17 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// catalogue lists the sealed segments by number. mu guards segs. It is never held while a file is touched, and is taken while
-// journal.mu or Shelf.mu is held, where both have to agree; not the other way round.
+// catalogue lists the sealed segments by number. mu guards segs. No file is accessed while mu is held. mu may be acquired while
+// journal.mu or Shelf.mu is held, where both have to agree, but not the other way round.
 type catalogue struct {
-	changed *wait.Signal // at each change that is to be told
+	changed *wait.Signal // broadcasts every change but those made by note
 
 	mu     fatal.Mutex
 	segs   []*sealed
 	staged int // of segs
 }
 
-// sealed is what is known of a sealed segment. Its JSON is the index's record.
+// sealed describes a sealed segment. Its JSON is the value in the index.
 type sealed struct {
 	Segment
 	// StagedSize is the length of the staged file, 0 if there is none.
@@ -32,8 +32,8 @@ type sealed struct {
 	// asked counts the Stage calls of this process, lastAsked is the time of the last one.
 	asked     int
 	lastAsked time.Time
-	// upTo adds up the records of this segment and of those before it, from some segment on that has gone: Stats, which is
-	// called each second, must not add up a backlog of 100,000 segments. catalogue.mu guards it.
+	// upTo is the sum of the records of this segment and of those before it, possibly with deleted ones: Stats, which is called
+	// each second, must not add up a backlog of 100,000 segments. catalogue.mu guards it.
 	upTo segment.Tally
 }
 
@@ -62,7 +62,7 @@ func (c *catalogue) countStaged(seg *sealed, n int) {
 	}
 }
 
-// addUp sets upTo of segment i and of those after it: of one, unless there is damage. c.mu is held.
+// addUp sets upTo of segment i and of those after it. There are none after it unless there is damage. c.mu is held.
 func (c *catalogue) addUp(i int) {
 	for ; i < len(c.segs); i++ {
 		s := c.segs[i]
@@ -73,7 +73,7 @@ func (c *catalogue) addUp(i int) {
 	}
 }
 
-// get returns a copy.
+// get returns a copy of segment n; false if it is not in the catalogue.
 func (c *catalogue) get(n uint64) (sealed, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +83,7 @@ func (c *catalogue) get(n uint64) (sealed, bool) {
 	return sealed{}, false
 }
 
-// update changes a segment that is there, and returns the result. Whoever watches is told.
+// update changes a segment if it is in the catalogue, broadcasts the change, and returns a copy of the segment.
 func (c *catalogue) update(n uint64, f func(*sealed)) (sealed, bool) {
 	seg, ok := c.note(n, f)
 	if ok {
@@ -92,7 +92,7 @@ func (c *catalogue) update(n uint64, f func(*sealed)) (sealed, bool) {
 	return seg, ok
 }
 
-// note is update for what nobody has to be told.
+// note is update without the broadcast.
 func (c *catalogue) note(n uint64, f func(*sealed)) (sealed, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,7 +111,7 @@ func (c *catalogue) note(n uint64, f func(*sealed)) (sealed, bool) {
 	return *seg, true
 }
 
-// remove forgets the oldest segments up to and including number n, so many at most, and returns them.
+// remove forgets the oldest segments up to and including number n, at most `most` of them, and returns them.
 func (c *catalogue) remove(n uint64, most int) []*sealed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,7 +120,7 @@ func (c *catalogue) remove(n uint64, most int) []*sealed {
 		i++
 	}
 	i = min(i, most)
-	// Moving those that stay would cost each acknowledgement the length of the backlog.
+	// Moving the remaining segments down would cost each acknowledgement time proportional to the backlog.
 	gone := slices.Clone(c.segs[:i])
 	for _, s := range gone {
 		c.countStaged(s, -1)
@@ -181,7 +181,7 @@ func (c *catalogue) behind(n uint64) int {
 	return i
 }
 
-// begins returns when the first segment with a number above n began; false if there is none.
+// begins returns when the first segment with a number above n was created; false if there is none.
 func (c *catalogue) begins(n uint64) (t time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +192,7 @@ func (c *catalogue) begins(n uint64) (t time.Time, ok bool) {
 	return c.segs[i].Created, true
 }
 
-// double lists the segments that are there twice, staged and raw.
+// double lists the segments that have two files: the staged file and their own.
 func (c *catalogue) double() (numbers []uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -236,7 +236,7 @@ func (c *catalogue) following(n uint64) uint64 {
 	return 0
 }
 
-// recordBytes adds up the files that records need: one for each segment, its own unless that was given up.
+// recordBytes adds up the files that hold the records: for each segment its own, or the staged one if NoRaw is set.
 func (c *catalogue) recordBytes() (n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,6 +253,6 @@ func (c *catalogue) recordBytes() (n int64) {
 // Sealed lists the sealed segments with numbers above after, ascending, at most max (0: all).
 func (s *Shelf) Sealed(after uint64, max int) []Segment { return s.cat.after(after, max) }
 
-// Changed returns a channel that is closed at the next change of Sealed, Stats.Full or of a chain. Take it before
-// looking, so that no change falls in between.
+// Changed returns a channel that is closed at the next change of Sealed, Stats.Full or a chain. Call it before you read them, so
+// that no change in between is missed.
 func (s *Shelf) Changed() <-chan struct{} { return s.changed.Next() }

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestCatalogueSums: what the catalogue keeps added up is what adding up gives, after any change.
+// TestCatalogueSums: the sums in the catalogue are right after any change.
 func TestCatalogueSums(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	c := &catalogue{changed: new(wait.Signal)}

@@ -12,16 +12,16 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// destination is what the spool knows of one place that everything is owed to.
+// destination is what the spool knows of one destination.
 type destination struct {
 	name      string
 	forgotten bool         // nothing more is owed to it; set by Open
-	lost      bool         // what its chain covers is not known; only while the spool is opened
-	aged      *destination // of a lost one: what its file says, which is older than the chain; nil if nothing can be read
-	unsure    bool         // spool.json may not name it on stable storage: see Join; guarded by Shelf.naming
-	mu        fatal.Mutex  // one change at a time, files included
+	lost      bool         // it is not known what its chain covers; set only while the spool is opened
+	aged      *destination // if lost: the state in its file, which is older than the chain; nil if it cannot be read
+	unsure    bool         // the spool.json on stable storage may not name it: see Join; guarded by Shelf.naming
+	mu        fatal.Mutex  // held during a change of the chain state, its files included
 	proposal  *proposal    // as this process has last written or read it; nil if there is none; guarded by mu
-	unread    refusal      // of the file of the proposal; guarded by mu
+	unread    refusal      // the disk's refusal to read the file of the proposal; guarded by mu
 
 	// Guarded by Shelf.mu.
 	chain     Chain
@@ -34,23 +34,23 @@ const maxManifest = 16 << 20
 // maxChainFile bounds the file of a chain's state.
 const maxChainFile = 1 << 20
 
-// chainFile is the file of a chain's state. It is written before anything that it allows is deleted, so it is what a
-// deletion that a crash cut short is finished by.
+// chainFile is the file of a chain's state. It is written before any segment that it covers is deleted, so a deletion that a crash
+// has interrupted can be finished from it.
 type chainFile struct {
 	Version int `json:"version"`
-	// Destination is the name that the file was written for, so that two files that were exchanged do not pass for each
-	// other's. Left out by older programs, and then not compared.
+	// Destination is the destination whose chain it is. It reveals that the files of two destinations were exchanged. Left out by
+	// older programs, and then not compared.
 	Destination string `json:"destination,omitempty"`
-	// Spool is whose state it is. The chain may have another identity.
+	// Spool is the id of the spool that has this state. The chain may be written under another id.
 	Spool string `json:"spool,omitempty"`
-	// Class of the spool, for an adopter that finds nothing else that names it. Left out by older programs.
+	// Class of the spool, for an adopter that finds it in no other file. Left out by older programs.
 	Class string `json:"class,omitempty"`
 
 	Chain     chainJSON     `json:"chain"`
 	Delivered segment.Tally `json:"delivered"`
 }
 
-// chainJSON is Chain with a hash that people can read.
+// chainJSON is Chain with the hash in hexadecimal.
 type chainJSON struct {
 	Chain
 	Hash string `json:"hash"`
@@ -82,7 +82,7 @@ func (s *Shelf) Chain(dest string) (Chain, error) {
 	return d.chain, nil
 }
 
-// holdChain returns a destination whose chain state nobody else changes before done is called.
+// holdChain returns a destination, and locks its chain state until done is called.
 func (s *Shelf) holdChain(dest string) (d *destination, done func(), err error) {
 	if d, err = s.destination(dest); err != nil {
 		return nil, nil, err
@@ -123,7 +123,7 @@ func (s *Shelf) Ack(dest string, c Chain) error {
 		return fmt.Errorf("spool: chain of %q: %w", dest, err)
 	}
 	delivered.Add(s.cat.sum(old.Segment, c.Segment))
-	// The segment goes; that none to come begins before it has to be known all the same.
+	// The segment will be deleted, but the time before which no later segment was created must stay known.
 	if seg, ok := s.cat.get(c.Segment); ok && seg.Created.After(c.Passed) {
 		c.Passed = seg.Created.UTC()
 	}
@@ -142,7 +142,7 @@ func (s *Shelf) Ack(dest string, c Chain) error {
 	return nil
 }
 
-// checkAck refuses a state that does not follow from the one before.
+// checkAck refuses a state that does not follow from the previous one.
 func (s *Shelf) checkAck(old, c Chain, proposed [32]byte) error {
 	switch {
 	case c.Hash != proposed:
@@ -176,7 +176,7 @@ func (s *site) chainFile(dest string, c Chain, delivered segment.Tally) chainFil
 	return chainFile{Version: 1, Destination: dest, Spool: s.id.Spool, Class: s.opts.Class, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
 }
 
-// saveChain makes a state durable, then true. d.mu is held, or nobody else knows the destination yet.
+// saveChain makes a chain state durable, and then the current one. d.mu is held, or no other goroutine has d yet.
 func (s *Shelf) saveChain(d *destination, c Chain, delivered segment.Tally) error {
 	b, err := statefile.Seal(s.chainFile(d.name, c, delivered))
 	if err != nil {
@@ -190,12 +190,12 @@ func (s *Shelf) saveChain(d *destination, c Chain, delivered segment.Tally) erro
 		defer s.mu.Unlock()
 		d.chain, d.delivered = c, delivered
 		d.note(l)
-		return false // it goes with the next ledger that is written
+		return false // the change is written with the next ledger
 	})
 	return nil
 }
 
-// note brings a ledger's account of the destination up to date. Shelf.mu is held, or the spool is being opened.
+// note updates the destination's entry in a ledger. Shelf.mu is held, or the spool is being opened.
 func (d *destination) note(l *segment.Ledger) {
 	if l.Destinations == nil {
 		l.Destinations = map[string]segment.Delivery{}

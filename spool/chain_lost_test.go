@@ -45,13 +45,13 @@ func lostChainState(t *testing.T, damaged bool, lose string) {
 	} else if err := d.fs.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	// Without the index and the clean mark the segments alone say what there is.
+	// Without the index and the clean mark only the segments show which records there are.
 	d.index = new(index.Mem).Open
 	if err := d.fs.Remove(s.path(cleanName)); err != nil {
 		t.Fatal(err)
 	}
 
-	// It is still owed what it was owed.
+	// The same records are still pending for it.
 	if _, err := d.tryOpen(t, Options{Destinations: []string{map[string]string{"a": "b", "b": "a"}[lose]}}); !errors.Is(err, ErrPending) {
 		t.Fatalf("opened without %s: %v", lose, err)
 	}

@@ -11,10 +11,10 @@ import (
 
 // Check returns why Open would refuse these options for the spool in dir, nil if it would not: ErrOptions, another class, a file of
 // another version, or ErrPending. It takes no lock and changes nothing, so the successor of a process that has the spool open calls
-// it before it takes over: later it would hold records in memory that no spool takes.
+// it before it takes over. If Open refused the options after that, the successor would hold records in memory that no spool accepts.
 //
-// Beside a process that has the spool open, a destination that is missing here is ErrPending also if nothing is pending for it now,
-// since that process goes on keeping records for it. A directory without a spool is fine.
+// If a process has the spool open, a destination that is missing in the options is ErrPending even if nothing is pending for it now,
+// since that process keeps more records for it. A directory without a spool is accepted.
 func (o *Options) Check(dir string) error { return o.check(vfs.OS(), dir) }
 
 func (o *Options) check(fsys vfs.FS, dir string) error {
@@ -25,7 +25,7 @@ func (o *Options) check(fsys vfs.FS, dir string) error {
 	id, err := readIdentity(fsys, dir)
 	switch {
 	case isLost(err):
-		return nil // Open makes it, or finds it again in the segments
+		return nil // Open makes spool.json, or restores it from the segments
 	case err != nil:
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestOptionsCheck asks beside an open spool and without a process what Open would say.
+// TestOptionsCheck checks options for an open spool and for one that no process has open.
 func TestOptionsCheck(t *testing.T) {
 	dir := t.TempDir()
 	given := func(dests ...string) *spool.Options { return &spool.Options{Class: "vpn", Destinations: dests} }

@@ -6,12 +6,12 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// maxClockStep is how far a clock may be set back before segments follow it. Beyond it the time before was wrong, and to
-// keep to it would put everything that is received from now on under a date that is far off.
+// maxClockStep is how far the clock may be set back without affecting the creation times of segments. After a larger step the earlier
+// time is taken to be wrong: keeping it would file all records from now on under a date far from the true one.
 const maxClockStep = 24 * time.Hour
 
-// beginning returns the time at which a segment that is begun now begins: the clock's, but never before that of an earlier
-// segment, and never before what Idle has promised. j.mu is held.
+// beginning returns the creation time of a segment that is created now: the clock's time, but never before that of an earlier
+// segment, and never before the time that Idle has promised, unless the clock was set back by more than maxClockStep. j.mu is held.
 func (j *journal) beginning() time.Time {
 	now := time.Unix(0, segment.Nanos(time.Now())).UTC()
 	switch back := j.begun.Sub(now); {
@@ -25,12 +25,12 @@ func (j *journal) beginning() time.Time {
 	return now
 }
 
-// promise returns a time before which no segment will begin, if the journal holds nothing behind the record through. Otherwise t is when
-// the oldest segment began that is not sealed, the zero time if there is none.
+// promise returns a time before which no segment will be created, if the journal holds no record after through. Otherwise t is when
+// the oldest unsealed segment was created, the zero time if there is none.
 func (j *journal) promise(through uint64) (t time.Time, empty bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	// The holder of the writer role may be about to begin a segment, with a time that was read already.
+	// The holder of the writer role may be about to create a segment with a time that it has already read.
 	if j.writer.busy || j.active != nil || len(j.rolled) > 0 || j.taken != j.sealedEnd.seq || through < j.taken {
 		return j.oldest().UTC(), false
 	}

@@ -13,23 +13,24 @@ import (
 type cleanMark struct {
 	Version int       `json:"version"`
 	Time    time.Time `json:"time"`
-	// Life is since when the process had the spool open that wrote this: see lifeMark.
+	// Life is when the process that wrote the mark had opened the spool: see lifeMark.
 	Life time.Time `json:"life,omitzero"`
 	// Segment is the active one, 0 if there is none; everything below End in it is durable.
 	Segment uint64 `json:"segment,omitempty"`
 	End     int64  `json:"end,omitempty"`
-	// Next is the sequence number to be given next.
+	// Next is the next sequence number to assign.
 	Next uint64 `json:"next"`
-	// Handed is what a successor may hold in memory, 0 if there is none: see Spool.HandOver.
+	// Handed is how many bytes a successor may hold in memory, 0 if there is no successor: see Shelf.HandOver.
 	Handed int64 `json:"handed,omitempty"`
-	// Ledger as it is in the log, for the case that the segment that holds it is lost.
+	// Ledger is the one in the log, in case the segment that contains it is lost.
 	Ledger segment.Ledger `json:"ledger"`
 	// Clocks go on in the next process.
 	Clocks *clocks `json:"clocks,omitempty"`
 }
 
-// Close commits and syncs what was taken, writes the clean mark without sealing, and releases the lock. Idempotent. An
-// error says that something which was taken could not be made durable, or that the end was not orderly otherwise.
+// Close writes and syncs all accepted records, writes the clean mark without sealing the active segment, and releases the lock. It
+// is idempotent. An error means that accepted records could not be made durable, or that the end was not orderly for another
+// reason.
 func (s *Spool) Close() error {
 	s.closeOnce.Do(func() { s.closeErr = s.close() })
 	return s.closeErr
@@ -38,8 +39,8 @@ func (s *Spool) Close() error {
 func (s *Spool) close() error {
 	s.shelf.refuse()
 	s.journal.refuse()
-	// This commit also serves callers that wait for one. Calls that stage or restore are cancelled; then all calls that use files are
-	// awaited, since after the lock is released the files may be another process's.
+	// This commit also serves callers that wait for one. Calls that stage or restore are cancelled. Then close waits for all calls
+	// that use files, since after the lock is released another process may use the files.
 	err := s.journal.finishWriting()
 	s.shelf.endCalls()
 	s.stop()
@@ -59,7 +60,7 @@ func (s *Spool) close() error {
 		err = fmt.Errorf("spool: closed before %d segments could be sealed: all records are on stable storage, and the next start "+
 			"reports a sudden end", end.unsealed)
 	default:
-		// Without the mark the next Open looks at everything: that is always right, only slower.
+		// Without the mark the next Open reads everything: that is always correct, but slower.
 		end.mark.Clocks.Down = s.shelf.outages()
 		err = s.markClean(end.mark)
 	}
@@ -68,7 +69,7 @@ func (s *Spool) close() error {
 	return errors.Join(err, s.shelf.idx.Close(), s.leave(s.lock))
 }
 
-// markClean writes the clean mark, and removes that of the process.
+// markClean writes the clean mark, and removes the life mark of the process.
 func (s *Spool) markClean(m cleanMark) error {
 	b, err := statefile.Seal(m)
 	if err == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Whoever waits in Append for a full disk to get room is told when the spool is closed.
+// An Append that waits for room on a full disk returns when the spool is closed.
 func TestCloseOnFullDiskReleasesAppends(t *testing.T) {
 	for _, policy := range []SyncPolicy{SyncAlways, SyncInterval} {
 		synctest.Test(t, func(t *testing.T) {
@@ -51,8 +51,8 @@ func TestCloseOnFullDiskReleasesAppends(t *testing.T) {
 	}
 }
 
-// A disk that takes files and refuses what is in them, as a thin volume without room does, costs a bounded number of them,
-// however long it lasts.
+// On a disk that creates files but refuses to write them, like a thin volume without room, the number of files stays bounded,
+// however long that lasts.
 func TestFailingDiskDoesNotGatherFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
@@ -95,7 +95,7 @@ func TestFailingDiskDoesNotGatherFiles(t *testing.T) {
 	})
 }
 
-// The counts that a listener reports each second do not pile up in memory while the disk takes nothing.
+// The counts that a listener reports each second do not accumulate in memory while the disk refuses writes.
 func TestFailingDiskDoesNotGatherLedgers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()

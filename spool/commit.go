@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// ledgerEvery is how often at most a ledger block is written.
+	// ledgerEvery is the shortest time between two ledger blocks.
 	ledgerEvery = time.Second
-	// syncNoneBytes is after how many written bytes SyncNone syncs in the background: what is not synced has to stay in
-	// memory, so that a failed sync can be made good.
+	// syncNoneBytes is the number of written bytes after which SyncNone syncs in the background. Unsynced records have to stay in
+	// memory, so that they can be written again if the sync fails.
 	syncNoneBytes = 8 << 20
 )
 
-// write is the writer's work: it writes everything that was taken to the log. When the disk refuses, it goes on once in
-// a new segment; when that fails too, appends are refused until a later try succeeds. The caller has the writer role.
+// write is the writer's work: it writes all accepted records to the log. If the disk refuses, it tries once more in
+// a new segment; if that fails too, appends are refused until a later attempt succeeds. The caller has the writer role.
 func (j *journal) write() {
 	err := j.writeTail(false)
 	if err != nil {
 		j.mu.Lock()
-		told := j.failed != nil // a disk that stays full is tried each second
+		told := j.failed != nil // while the disk stays full, the spool retries each second
 		j.mu.Unlock()
 		if !told {
 			j.logAgain(slog.LevelError, "spool: write failed; continuing in a new segment, with the same records, so nothing is lost: see what the disk reports", "err", err)
@@ -36,16 +36,16 @@ func (j *journal) write() {
 	}
 }
 
-// writeTail writes the queue from the written position to its end, and with it the ledger, if that has
-// changed and the last one is old enough, or if it is asked for. The caller has the writer role.
+// writeTail writes the queue from the written position to its end. It adds a ledger block if the ledger has changed, and
+// the last one is old enough or ledger is set. The caller has the writer role.
 //
-// The lock is held while the blocks to write are listed, not while they are stamped and written: doors go on filling the
-// memory behind them.
+// The lock is held while the blocks to write are listed, not while they are stamped and written: meanwhile Append and Offer can fill
+// the queue.
 func (j *journal) writeTail(ledger bool) error {
 	j.mu.Lock()
 	j.retire()
 	now := time.Now()
-	// The ledger goes into the same queue, behind the records it counts: wherever it can be read, they can be too.
+	// The ledger is queued after the records that it counts: if the ledger can be read in the log, so can they.
 	if j.ledgerDirty && j.source == nil && (ledger || j.failed == nil && now.Sub(j.ledgerTime) >= ledgerEvery) {
 		j.tailLedger(now)
 	}
@@ -69,29 +69,29 @@ func (j *journal) writeTail(ledger bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(spans) > 0 {
-		j.progress(w.place, end) // at the latest flush, unless the last chunk ended empty
+		j.progress(w.place, end) // the last flush has done this already, unless the last chunk is empty
 	}
 	return nil
 }
 
-// batchWriter lays blocks out in segments and writes them, as many as possible with one call. Only now they get their
-// place in a file, and with it their headers: the same blocks can be laid out again, elsewhere, after a failure.
+// batchWriter assigns blocks to offsets in segments and writes them, as many as possible with one call. Blocks get their
+// headers only here, with their offsets. So the same blocks can be written again, elsewhere, after a failure.
 type batchWriter struct {
 	j      *journal
 	span   span
-	start  int   // in the chunk: where the run begins that is stamped and not yet written
-	end    int   // and where it ends
-	at     int64 // where in the file it goes
+	start  int   // start, in the chunk, of the run of blocks that are stamped and not yet written
+	end    int   // end of that run
+	at     int64 // the file offset of that run
 	place  place
 	synced int64 // in the active segment
 }
 
-// block stamps block i of the span, for the place in the log that comes next.
+// block stamps block i of the span for the next offset in the log.
 func (w *batchWriter) block(i int) error {
 	b := &w.span.blocks[i]
 	j := w.j
 	a := j.active // only the writer changes it
-	// A block is never split: it goes into the next segment whole.
+	// A block is never split: if it does not fit, all of it is written to the next segment.
 	if a != nil && !a.fits(b.len, j.opts.SegmentBytes) {
 		if err := w.flush(i); err != nil {
 			return err
@@ -137,12 +137,12 @@ func (w *batchWriter) flush(i int) error {
 	j, a := w.j, w.j.active
 	end := w.end
 	if w.span.blocks[i-1].slack {
-		end += int(-(w.at + int64(end-w.start)) & (writeSlack - 1)) // on to the next page: see writeSlack
+		end += int(-(w.at + int64(end-w.start)) & (writeSlack - 1)) // up to the next page boundary: see writeSlack
 	}
 	_, err := a.file.WriteAt(w.span.buf[w.start:end], w.at)
 	w.start, w.end = 0, 0
 	if err != nil {
-		// The builder has counted these blocks, and no footer will be made with it: see sealCopy.
+		// The builder has counted these blocks, so no footer may be built with it: see sealCopy.
 		a.latch(err)
 		return err
 	}
@@ -150,7 +150,7 @@ func (w *batchWriter) flush(i int) error {
 	defer j.mu.Unlock()
 	if a.late != nil {
 		if w.place.seq < j.written {
-			return nil // published when everything is there that another file has
+			return nil // progress is published only when this file has all records that another file has
 		}
 		j.mu.Unlock()
 		err := j.head(a)
@@ -163,7 +163,7 @@ func (w *batchWriter) flush(i int) error {
 	return nil
 }
 
-// progress publishes that the log holds everything up to a position: from here on it survives the process. j.mu is held.
+// progress publishes that the log holds everything up to a position, so that these records survive the process. j.mu is held.
 func (j *journal) progress(at place, p position) {
 	if !j.tail.written.before(p) {
 		return
@@ -175,14 +175,14 @@ func (j *journal) progress(at place, p position) {
 	if j.active != nil {
 		j.active.written, j.active.promised = j.active.off, at.seq
 	}
-	// What is written again after a failure was kept before, and counts once.
+	// Records that are written again after a failure were kept before, and are counted once.
 	if at.seq > j.written {
 		j.hooks.noteKept(place{j.written, j.ledger.Kept.Bytes}, at)
 		j.written = at.seq
 		j.ledger.Kept = at.tally()
 	}
 	j.writer.waiting.wake(j.written)
-	// Under SyncAlways whoever waits syncs, or the relay; nobody else has to be told.
+	// Under SyncAlways a waiting caller or the relay syncs, so no other goroutine is woken.
 	switch {
 	case j.opts.Sync == SyncNone && j.unsynced >= syncNoneBytes:
 		wake(j.syncKick)
@@ -192,11 +192,11 @@ func (j *journal) progress(at place, p position) {
 	}
 }
 
-// sync makes what is written durable, without keeping others from writing: a write that had to wait for an fdatasync that
-// takes half a second would let sockets overflow. The caller has the syncer role.
+// sync makes the written records durable. It does not block writers: if a write had to wait for an fdatasync of
+// half a second, sockets would overflow. The caller has the syncer role.
 //
-// When it fails, what it was to make durable is written again, once, to another file. If that cannot be synced either,
-// it is the disk, and appends are refused.
+// If the sync fails, the unsynced records are written again, once, to another file. If that file cannot be synced either,
+// the fault is the disk's, and appends are refused.
 func (j *journal) sync() {
 	for failures := 0; ; {
 		j.mu.Lock()
@@ -214,11 +214,11 @@ func (j *journal) sync() {
 		j.syncBegun()
 		err := a.sync()
 		if errors.Is(err, errEnded) {
-			continue // the segment was rolled meanwhile, which syncs it
+			continue // the segment was rolled meanwhile, and roll syncs it
 		}
 		j.mu.Lock()
 		if err == nil {
-			// A writer may have found since that the file has failed: then this is no news of the disk.
+			// If a writer has since found that the file has failed, this success does not mean that the disk works.
 			if m.active == j.active {
 				j.advance(m)
 				j.writable()
@@ -228,7 +228,7 @@ func (j *journal) sync() {
 			return
 		}
 		j.mu.Unlock()
-		// Nothing that this file was given since its last sync may be believed to be on the disk. Write it elsewhere.
+		// After a failed sync nothing written to this file since its last sync can be assumed to be on the disk. Write it elsewhere.
 		j.logAgain(slog.LevelError, "spool: sync failed; writing the unsynced records again to a new segment, so nothing is lost: replace a disk that reports this more than once", "err", err)
 		j.writeOut()
 		if failures++; failures == 2 {
@@ -240,7 +240,7 @@ func (j *journal) sync() {
 	}
 }
 
-// writeOut is write for those who do not have the writer role.
+// writeOut is write for a caller that does not have the writer role.
 func (j *journal) writeOut() {
 	j.mu.Lock()
 	j.acquire(&j.writer)
@@ -251,8 +251,8 @@ func (j *journal) writeOut() {
 	j.mu.Unlock()
 }
 
-// place is a point in the log. The log holds every record from number 1 on, so that the number of the last one is their
-// count.
+// place is a point in the log. Sequence numbers begin at 1 and have no gaps, so seq is also the number of records up to the
+// point.
 type place struct {
 	seq   uint64
 	bytes uint64 // payload
@@ -268,14 +268,14 @@ type mark struct {
 	place  place
 }
 
-// mark returns the present one, and begins a new count of what is not synced. There is an active segment; j.mu is held.
+// mark returns the current mark, and resets the count of unsynced bytes. There is an active segment; j.mu is held.
 func (j *journal) mark() mark {
 	j.dirtySince, j.unsynced = time.Time{}, 0
 	return mark{active: j.active, offset: j.active.written, pos: j.tail.written, place: j.place}
 }
 
-// advance publishes that everything up to a mark is on stable storage. A mark in a segment that has ended meanwhile is
-// too late: it was rolled, and synced by that, or its file failed, and what lies behind its last good sync is being
+// advance publishes that everything up to a mark is on stable storage. It ignores a mark in a segment that has ended meanwhile:
+// either the segment was rolled, which has synced it, or its file failed, and the records after its last good sync are being
 // written again. j.mu is held.
 func (j *journal) advance(m mark) {
 	if m.active != j.active || !j.tail.synced.before(m.pos) {
@@ -291,7 +291,7 @@ func (j *journal) advance(m mark) {
 	j.room.wakeAll()
 }
 
-// syncedOffset returns below which offset the active segment is durable. j.mu is held.
+// syncedOffset returns the offset below which the active segment is durable. j.mu is held.
 func (j *journal) syncedOffset() int64 {
 	if j.active == nil {
 		return 0

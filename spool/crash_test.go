@@ -29,7 +29,7 @@ var (
 	sweepSeeds = flag.Int("sweep.seeds", 1, "with -sweep.all: seeds for each")
 )
 
-// world is a spool with all it touches: its disk, its index, two destinations, and what it has promised.
+// world is a spool with its disk, its index, two destinations, and its promises.
 type world struct {
 	mu      sync.Mutex
 	mem     *vfs.Mem
@@ -81,7 +81,7 @@ func (w *world) ship(ctx context.Context, s *Spool, dest string, n uint64) error
 	manifest, err := s.shelf.Proposed(dest)
 	switch {
 	case err == nil:
-		// What the proposed manifest covers was put before it was proposed.
+		// The segments that the proposed manifest covers were put before it was proposed.
 		if n, err = strconv.ParseUint(string(manifest[bytes.LastIndexByte(manifest, ' ')+1:]), 10, 64); err != nil {
 			return err
 		}
@@ -238,7 +238,7 @@ func wantAll(objects map[string][]byte, n uint64) error {
 	return nil
 }
 
-// errorLog collects what is logged as an error: after a crash alone there must be none.
+// errorLog collects logged errors: after a crash alone there must be none.
 type errorLog struct {
 	mu   sync.Mutex
 	errs []error
@@ -350,7 +350,7 @@ func (w *world) life(ctx context.Context, s *Spool, life int, n *int) error {
 		return err
 	}
 	if life == 1 {
-		// Everything that is sealed goes while a new segment has begun, of which under SyncNone nothing is synced yet.
+		// All sealed segments are deleted while a new one has begun, of which nothing is synced yet under SyncNone.
 		if err := add(1, 500, false); err != nil {
 			return err
 		}
@@ -395,7 +395,7 @@ var (
 	crashes = []vfs.Crash{{}, {Data: vfs.DataMixed, Names: vfs.NamesJournal}, processDies}
 )
 
-// TestPowerCuts cuts the power before each operation that changes something, and checks what is left.
+// TestPowerCuts cuts the power before each operation that changes something, and checks the result.
 func TestPowerCuts(t *testing.T) {
 	t.Parallel()
 	fates := []index.Fate{{}, {Lost: true}, {Aged: 1}, {Aged: 3}, {Damaged: true}}

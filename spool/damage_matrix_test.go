@@ -264,7 +264,7 @@ func TestDamageMatrix(t *testing.T) {
 	}
 }
 
-// drain drains the spool as a process does that starts for it, and judges what comes of it.
+// drain drains the spool as a newly started process does, and judges the result.
 func (s *matrixScene) drain(t *testing.T, dir string) {
 	var log bytes.Buffer
 	defer func() {

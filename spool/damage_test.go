@@ -155,7 +155,7 @@ func TestMissingSegment(t *testing.T) {
 	}
 }
 
-// What had been synced in the active segment, or was there at an orderly end, is never a torn tail.
+// Blocks in the active segment that were synced, or existed at an orderly end, are never a torn tail.
 func TestDamagedActive(t *testing.T) {
 	for _, clean := range []bool{true, false} {
 		d := memDir()
@@ -243,7 +243,7 @@ func TestForeignSegment(t *testing.T) {
 	n := s.shelf.Sealed(0, 0)[1].Number
 	path := s.segPath(n)
 	closeSpool(t, s)
-	// It shall be foreign by its spool alone. A number is left out when the writer is faster than the spare.
+	// It must be foreign only by its spool. A number is left out when the writer is faster than the spare.
 	var other *disk
 	for same := false; !same; {
 		other = memDir()
@@ -290,8 +290,7 @@ func TestLockedNamesHolder(t *testing.T) {
 	}
 }
 
-// Nobody knows what a note that cannot be read has named: the segment's file is kept when it is delivered and deleted, as if it
-// were named.
+// A note that cannot be read may have named the segment's file: so the file is kept when the segment is delivered and deleted.
 func TestUnreadableNoteKeepsFile(t *testing.T) {
 	d := memDir()
 	s := threeSegments(t, d, Options{})

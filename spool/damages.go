@@ -18,14 +18,14 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Damage is damage to kept records: durable once, and no longer readable on this disk. It stays on record until the
-// operator has given the records up, by removing or moving every file that is named, or with GiveUp.
+// Damage describes damaged records of one segment: they were durable once, and are no longer readable on this disk. It stays on
+// record until the operator has given the records up, by removing or moving every file in Files, or with GiveUp.
 type Damage struct {
 	Segment uint64          `json:"segment"`
 	Ranges  []segment.Range `json:"ranges"` // sequence numbers; none if the note of the damage is itself damaged
 	Records uint64          `json:"records"`
 	Bytes   uint64          `json:"bytes,omitempty"` // payload, as far as it is known
-	// Files hold what is left of the records: for tools, and for people. None if nothing is left.
+	// Files are the paths of the files that may hold remains of the records. None if nothing is left.
 	Files []string  `json:"files,omitempty"`
 	Found time.Time `json:"found"`
 	Why   string    `json:"why"`
@@ -40,7 +40,7 @@ type damageNote struct {
 	Damage
 }
 
-// damages lists what is damaged, segment by segment. A note is durable before the damage that it describes becomes a gap in an object
+// damages is the record of damage, by segment. A note is durable before the damage that it describes becomes a gap in an object
 // or a manifest. It names every file of its segment in damaged/: see setAside.
 //
 // mu guards notes and held, and is held while the note of a damage is written.
@@ -50,9 +50,9 @@ type damages struct {
 
 	mu    fatal.Mutex
 	notes map[uint64]*damageNote
-	// acknowledged has the segments of which the operator had given up something when the spool was opened.
+	// acknowledged has the segments in which the operator had given up records before the spool was opened.
 	acknowledged map[uint64]bool
-	// held is the size of the files in damaged/, as far as the quota knows.
+	// held is the size of the files in damaged/ that the quota has counted.
 	held int64
 }
 
@@ -63,7 +63,7 @@ const (
 
 func (s *site) notePath(n uint64) string { return s.path(damagedDir, numberName(n)+noteExt) }
 
-// load reads the notes, those of an adopter's source included.
+// load reads the notes, including those of an adopter's source.
 func (d *damages) load() error {
 	entries, err := d.fs.ReadDir(d.path(damagedDir))
 	if err != nil {
@@ -101,12 +101,12 @@ func (d *damages) load() error {
 	return nil
 }
 
-// unreadableNote is why a damage is on record whose note cannot be read. Nothing is to be deleted: the files may be the only copy.
+// unreadableNote is the Why of a Damage whose note cannot be read. No file may be deleted: it may be the only copy of its records.
 const unreadableNote = "the note of this damage cannot be read, so that nobody knows which records it concerns: to acknowledge it, copy what is " +
 	"left of the segment elsewhere, and then move the note, the segment's .json file in damaged/, there too; delete none of them"
 
-// filesOf names what may be left of a segment whose damage nobody can tell: its own file, and those in damaged/. All of them are
-// kept, like those that a note names.
+// filesOf names the files that may be left of a segment whose note cannot be read: its own file, and those in damaged/. All of them
+// are kept, like those that a note names.
 func (d *damages) filesOf(n uint64) ([]string, error) {
 	names, err := d.asideOf(n, n)
 	if err != nil {
@@ -120,8 +120,8 @@ func (d *damages) filesOf(n uint64) ([]string, error) {
 	return names, nil
 }
 
-// note puts damage on record, durably, and says so in the log. What is on record already is not told again. files are the names,
-// without their directories, of what is left of the records beside the files that were set aside.
+// note records damage durably, and logs it. It does not log damage that is already recorded. files are the names, without their
+// directories, of files that hold remains of the records, besides the files that were set aside.
 func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why string, files ...string) error {
 	if len(ranges) == 0 {
 		return nil
@@ -132,7 +132,7 @@ func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why strin
 	if old := d.notes[n]; old != nil {
 		*note = *old
 		if note.Why == unreadableNote {
-			note.Why, note.Found = why, time.Now().UTC() // it can be told now
+			note.Why, note.Found = why, time.Now().UTC() // the cause is known now
 		}
 	}
 	aside, err := d.asideOf(n, n)
@@ -164,7 +164,7 @@ func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why strin
 	return nil
 }
 
-// noted returns the last segment up to the given number whose note has some of these records.
+// noted returns the highest segment number, at most upTo, whose note contains some of the lost records.
 func (d *damages) noted(lost segment.Range, upTo uint64) (n uint64, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -177,8 +177,7 @@ func (d *damages) noted(lost segment.Range, upTo uint64) (n uint64, ok bool) {
 	return n, ok
 }
 
-// list returns the damage that is on record, by segment. Damage that the operator has given up is listed as long as its
-// segment is here.
+// list returns the recorded damage, by segment. Damage that the operator has given up is listed until its segment is deleted.
 func (d *damages) list() []Damage {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -193,7 +192,7 @@ func (d *damages) list() []Damage {
 	return list
 }
 
-// open reports whether a segment has damage that nobody has given up: then its files are the only copy of something.
+// open reports whether a segment has damage that has not been given up: then its files may be the only copy of its records.
 func (d *damages) open(n uint64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -208,22 +207,22 @@ func (d *damages) named(n uint64, name string) bool {
 	return d.notes[n] != nil && slices.Contains(d.notes[n].Files, name)
 }
 
-// isOnRecord reports whether the damage of a segment that is on record took exactly these records.
+// isOnRecord reports whether the recorded damage of a segment covers exactly these records.
 func (d *damages) isOnRecord(n uint64, ranges []segment.Range) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.notes[n] != nil && slices.Equal(d.notes[n].Ranges, mergeRanges(ranges))
 }
 
-// whereAre returns the paths of those of the named files that are still in the spool, or in the one that it adopts.
+// whereAre returns the paths of the named files that are still in the spool, or in the source of an adopted spool.
 func (s *site) whereAre(names []string) (paths []string) {
 	root := s.dir
 	if s.source != nil {
-		root = s.source.dir // an adopter takes no file of the source away, it only no longer sees it
+		root = s.source.dir // an adopter removes files only from its overlay, not from the source
 	}
 	dirs := []string{filepath.Join(root, damagedDir), filepath.Join(root, segDir), filepath.Join(root, stageDir)}
 	if s.source != nil {
-		dirs = append(dirs, s.path(damagedDir)) // the files that an adopter has made, and set aside
+		dirs = append(dirs, s.path(damagedDir)) // the files that an adopter has made and set aside
 	}
 	for _, name := range names {
 		for _, dir := range dirs {
@@ -237,8 +236,8 @@ func (s *site) whereAre(names []string) (paths []string) {
 	return paths
 }
 
-// isGivenUp reports whether the operator has acknowledged a damage: every file is removed or moved, the note itself is, or
-// GiveUp names all of its records. d.mu is held.
+// isGivenUp reports whether the operator has acknowledged a damage: by removing or moving every file, or the note itself, or
+// by GiveUp for all of its records. d.mu is held.
 func (d *damages) isGivenUp(note *damageNote) bool {
 	if _, err := d.fs.Stat(d.notePath(note.Segment)); errors.Is(err, fs.ErrNotExist) {
 		return true
@@ -247,7 +246,7 @@ func (d *damages) isGivenUp(note *damageNote) bool {
 		return true
 	}
 	if len(note.Ranges) == 0 {
-		return false // nobody can say what it is that was given up
+		return false // it is not known which records are concerned
 	}
 	dirs := []string{d.dir}
 	if d.source != nil {
@@ -262,7 +261,7 @@ func (d *damages) isGivenUp(note *damageNote) bool {
 	return false
 }
 
-// baseFS is the file system below an adopter's overlay.
+// baseFS returns the file system without an adopter's overlay.
 func (s *site) baseFS() vfs.FS {
 	if s.source != nil {
 		return s.source.fs
@@ -270,8 +269,8 @@ func (s *site) baseFS() vfs.FS {
 	return s.fs
 }
 
-// keepAside moves a file that is the only copy of something to damaged/, where it stays, and counts, until the operator
-// removes it. The note has been written.
+// keepAside moves a file that may be the only copy of some records to damaged/. There it stays, and counts against the quota, until
+// the operator removes it. The note has been written.
 func (d *damages) keepAside(dir, name string, size int64) error {
 	if err := d.fs.Rename(d.path(dir, name), d.path(damagedDir, name)); err != nil {
 		return err
@@ -283,16 +282,17 @@ func (d *damages) keepAside(dir, name string, size int64) error {
 	return d.fs.SyncDir(d.path(damagedDir))
 }
 
-// keepDamaged keeps the file of a segment that is deleted if that is the only copy of something, and reports whether it is.
+// keepDamaged is called when a segment is deleted. It keeps the segment's file if that may be the only copy of some records, and
+// reports whether it does.
 func (d *damages) keepDamaged(seg *sealed) bool {
 	name := numberName(seg.Number) + segExt
 	if !d.named(seg.Number, name) && !d.acknowledged[seg.Number] {
 		if !d.open(seg.Number) {
 			d.forget(seg.Number)
 		}
-		return false // nothing is damaged in it, or it has been set aside before, and an empty one has taken its place
+		return false // nothing is damaged in it, or the damaged file was set aside before and replaced by an empty one
 	}
-	// Also if the operator has given up what was damaged: what is left of it is the operator's to remove.
+	// Keep the file even if the operator has given up the damaged records: only the operator removes it.
 	err := d.keepAside(segDir, name, seg.Size)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // removed already
@@ -305,7 +305,7 @@ func (d *damages) keepDamaged(seg *sealed) bool {
 	return true
 }
 
-// forget ends the record of a damage that was given up, with the segment that had it.
+// forget removes the record of a damage that was given up, when its segment is deleted.
 func (d *damages) forget(n uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -321,7 +321,7 @@ func (d *damages) forget(n uint64) {
 	delete(d.notes, n)
 }
 
-// weigh brings the quota up to date with the files in damaged/, which the operator removes.
+// weigh updates the quota with the size of the files in damaged/, since the operator may have removed some.
 func (d *damages) weigh() {
 	d.mu.Lock()
 	was := d.held
@@ -354,7 +354,7 @@ func (d *damages) size() (n int64) {
 	return n
 }
 
-// logDamage says what is damaged. Where no record was lost it is most often a seal that a crash cut short.
+// logDamage logs damage. If no record was lost, the usual cause is that a crash interrupted the sealing of the segment.
 func (s *site) logDamage(number uint64, damage []*segment.DamageError) {
 	for _, d := range damage {
 		level := slog.LevelInfo
@@ -365,7 +365,7 @@ func (s *site) logDamage(number uint64, damage []*segment.DamageError) {
 	}
 }
 
-// rangesOf returns the sequence numbers that damage took.
+// rangesOf returns the sequence numbers of the records lost by damage.
 func rangesOf(damage []*segment.DamageError) (ranges []segment.Range) {
 	for _, d := range damage {
 		if r, ok := d.Range(); ok {

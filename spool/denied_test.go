@@ -30,8 +30,8 @@ func (e codecEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Re
 	return e.lineEncoder.Encode(ctx, dst, src, want)
 }
 
-// What the stage record says holds permanently, also while it cannot be read: the object may be at a destination already,
-// under a key that other settings would not give it.
+// The stage record is binding even while it cannot be read: the object may be at a destination already,
+// under a key that other settings would change.
 func TestStageRecordUnread(t *testing.T) {
 	for _, fault := range []error{syscall.EMFILE, syscall.EACCES, syscall.EIO} {
 		t.Run(fault.Error(), func(t *testing.T) {

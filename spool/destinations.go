@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// loadChains reads the chain states of every destination there ever was, and begins a new epoch if one of those that
-// count has closed its chain.
+// loadChains reads the chain state of every destination that the spool remembers. It begins a new epoch if the chain of a
+// destination that is not forgotten is final.
 func (s *Spool) loadChains() error {
 	final := false
 	for name, rem := range s.id.Destinations {
@@ -22,7 +22,7 @@ func (s *Spool) loadChains() error {
 		if statefile.AnswerTo(err) == statefile.Refused {
 			return err
 		}
-		if err != nil && !rem.Forgotten.IsZero() { // it is owed nothing, so that nothing is lost and nobody has to know
+		if err != nil && !rem.Forgotten.IsZero() { // nothing is pending for it, so nothing is lost, and nothing is logged
 			if err := s.setChainAside(name); err != nil {
 				return err
 			}
@@ -35,12 +35,12 @@ func (s *Spool) loadChains() error {
 		}
 		d.forgotten = !rem.Forgotten.IsZero()
 		s.shelf.dests[name] = d
-		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
-		// else may be left to tell which were in use.
+		// Segment numbers must not be reused: a new segment under a number that a chain covers would count as delivered. Only the
+		// chains may still tell which numbers were used.
 		s.space.number = max(s.space.number, d.chain.Segment)
 		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.shelf.proposesFinal(d))
 	}
-	if !final || s.source != nil { // an adopter appends nothing behind it
+	if !final || s.source != nil { // an adopter appends nothing after a final manifest
 		return nil
 	}
 	if err := s.id.nextEpoch(s.opts.Instance); err != nil {
@@ -49,9 +49,9 @@ func (s *Spool) loadChains() error {
 	return s.id.save(s.fs, s.dir)
 }
 
-// loseChain goes on without the chain state of a destination. Its manifests stand there, and are found again by whoever
-// ships: until then nothing counts as delivered, and nothing is deleted. What was proposed to follow goes with the state,
-// since without it nobody can tell what it follows.
+// loseChain lets Open continue without the chain state of a destination. The shipper rebuilds the state from the manifests there:
+// until then nothing counts as delivered, and nothing is deleted. The proposed manifest is set aside too, because without the
+// state it is not known which manifest it follows.
 func (s *Spool) loseChain(name string, why error) (*destination, error) {
 	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there, and no segment is deleted until then: see what the disk reports", "class", s.opts.Class, "destination", name, "err", why)
 	if err := s.setChainAside(name); err != nil {
@@ -60,7 +60,7 @@ func (s *Spool) loseChain(name string, why error) (*destination, error) {
 	return &destination{name: name, lost: true}, nil
 }
 
-// setChainAside sets the chain state of a destination aside, and what was proposed to follow it.
+// setChainAside sets aside the chain state of a destination and its proposed manifest.
 func (s *Spool) setChainAside(name string) error {
 	for _, file := range []string{name + stateExt, name + nextExt} {
 		if err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -72,8 +72,8 @@ func (s *Spool) setChainAside(name string) error {
 
 var errAged = errors.New("it is older than the chain: the log says that more was delivered")
 
-// relearn gives a destination whose chain state is lost the state that is certain: it has what was deleted, which only
-// happens to what every destination has.
+// relearn gives a destination whose chain state is lost the state that is certain: it has all deleted segments, since only segments
+// that every destination has are deleted.
 func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
 	c := s.unknownChain(d.name)
@@ -82,18 +82,18 @@ func (s *Spool) relearn(d *destination) error {
 	if c.Joined == 0 {
 		c.Joined = first
 	}
-	// What the chains of the identities before contain, the one that is looked for does not speak of.
+	// The chain to look for does not list the records that the chains under earlier ids contain.
 	if rem := s.id.Destinations[d.name]; rem.Spool != "" && rem.Joined > first {
 		c.Segment, c.Through, c.Stated = max(c.Segment, rem.Segment), rem.Joined-1, rem.Stated
 	}
 	aged := d.aged
 	d.chain, d.lost, d.aged = c, false, nil
-	// One that was owed everything has what is neither owed nor damaged, and no other one has more.
+	// A destination that was owed every record has all that are neither pending nor damaged, and no destination has more than that.
 	if most := s.journal.ledger.Kept.Sub(s.owed(d)).Sub(s.journal.ledger.Damaged); c.Joined == 1 || delivered.Records > most.Records {
 		delivered = most
 	}
 	if aged != nil && aged.chain == c && aged.delivered == delivered {
-		d.delivered = delivered // it was learned again by an earlier process
+		d.delivered = delivered // an earlier process has relearned this state already
 		return nil
 	}
 	if aged != nil {
@@ -104,9 +104,9 @@ func (s *Spool) relearn(d *destination) error {
 	return s.shelf.saveChain(d, c, delivered)
 }
 
-// openDestinations compares the destinations that are given with those that are remembered.
+// openDestinations compares the destinations in the options with those that the spool remembers.
 func (s *Spool) openDestinations() error {
-	// First those that are missing: nothing is changed for the others before all are known to be in order.
+	// The missing ones first: the others are changed only if all of these are in order.
 	for _, d := range s.shelf.dests {
 		if d.lost {
 			if err := s.relearn(d); err != nil {
@@ -125,7 +125,7 @@ func (s *Spool) openDestinations() error {
 				ErrPending, name, t.Records, t.Bytes))
 			continue
 		}
-		s.tellForgotten(d) // before it is done
+		s.tellForgotten(d) // before d is marked as forgotten
 		rem := s.id.Destinations[name]
 		rem.Forgotten = time.Now().UTC()
 		s.id.Destinations[name] = rem
@@ -170,7 +170,7 @@ func (s *Spool) openDestinations() error {
 	return s.id.save(s.fs, s.dir)
 }
 
-// tellForgotten says what is given up with a destination.
+// tellForgotten logs which records are given up with a destination.
 func (s *Spool) tellForgotten(d *destination) {
 	t := s.owed(d)
 	if t.Records == 0 {
@@ -191,21 +191,21 @@ func (s *Spool) tellForgotten(d *destination) {
 		"gives_up", units.Records(t.Records, t.Bytes), "through", d.chain.Through, "elsewhere", kept)
 }
 
-// openDestination makes a destination one of those that count. A new one, or one that comes back after it was given up,
-// is owed what is still here.
+// openDestination makes d one of the destinations that must acknowledge. A new destination, or one that comes back after it was
+// given up, is owed the records that are still in the spool.
 func (s *Spool) openDestination(name string) (*destination, error) {
 	d := s.shelf.dests[name]
 	fresh := d == nil
 	if fresh {
 		d = &destination{name: name, chain: s.unknownChain(name)}
 	}
-	// A chain that comes back goes on where it ended: its manifests are still at the destination, and their numbers taken.
+	// The chain of a destination that comes back continues where it ended: its manifests are still there, and their numbers in use.
 	c := d.chain
 	number, first := s.oldest()
 	if fresh || d.forgotten && number > c.Segment+1 && first > c.Through+1 {
 		c.Segment, c.Through, c.Joined = number-1, first-1, first
 	}
-	// An adopter goes on behind a final manifest only if there is more, which whoever ships finds out.
+	// An adopter continues after a final manifest only if there are more records. The shipper finds that out.
 	if c.Final && !c.Left && s.source == nil {
 		c = c.after()
 	}
@@ -218,7 +218,7 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	return d, nil
 }
 
-// unknownChain is where a chain is looked for of which nothing is known here: from its first manifest on.
+// unknownChain returns the state of a chain of which nothing is known: the shipper searches from its first manifest on.
 func (s *Spool) unknownChain(dest string) Chain {
 	c := Chain{Spool: s.id.Spool, Epoch: 1}
 	if name := s.id.Destinations[dest].Spool; name != "" {
@@ -227,8 +227,8 @@ func (s *Spool) unknownChain(dest string) Chain {
 	return c
 }
 
-// oldest returns number and first sequence number of the oldest segment from which on nothing is missing here, of the next
-// one if there is none.
+// oldest returns number and first sequence number of the oldest segment after which no segment is missing here. If there is none,
+// it returns those of the next segment.
 func (s *Spool) oldest() (number, first uint64) {
 	number, first = s.space.number+1, s.journal.taken+1
 	if a := s.journal.active; a != nil {

@@ -40,7 +40,7 @@ func TestOwed(t *testing.T) {
 	balanced(t, s)
 	closeSpool(t, s)
 
-	// It stays forgotten, and what comes after that is no debt.
+	// It stays forgotten, and later records are not pending for it.
 	s = d.open(t, Options{Destinations: []string{"a"}})
 	mustAppend(t, s, batch(11, 10, 100))
 	mustSeal(t, s)
@@ -51,7 +51,7 @@ func TestOwed(t *testing.T) {
 	mustSeal(t, s)
 	closeSpool(t, s)
 
-	// Back again, it is owed what is still here.
+	// Back again, it is owed the records that are still in the spool.
 	s = d.open(t, Options{Destinations: []string{"a", "b"}})
 	c, err := s.shelf.Chain("b")
 	if err != nil || c.Joined != 21 || c.Through != 20 || c.Segment != lastSegment(s)-1 {
@@ -170,7 +170,7 @@ func TestEpochs(t *testing.T) {
 	}
 	closeSpool(t, s)
 
-	// Another instance: what was active is sealed under the epoch it was written in.
+	// Another instance: the active segment is sealed under the epoch in which it was written.
 	s = d.open(t, Options{Destinations: dests, Instance: "there"})
 	segs := s.shelf.Sealed(0, 0)
 	if st := s.Stats(); st.Epoch != 2 || len(segs) != 1 || segs[0].Epoch != 1 || segs[0].Last != 10 {
@@ -180,7 +180,7 @@ func TestEpochs(t *testing.T) {
 	if err != nil || !strings.Contains(rec.Key, "-000001-0000000000000001-000000000000000a.txt") {
 		t.Fatalf("%+v, %v", rec, err)
 	}
-	// The old chain goes on until it is closed, and the new one follows it.
+	// The old chain continues until it is closed, and the new one follows it.
 	c, _ := s.shelf.Chain("b")
 	if c.Epoch != 1 || c.Next != 0 {
 		t.Fatalf("chain of b %+v", c)
@@ -262,7 +262,7 @@ func TestKeptWithoutDestinations(t *testing.T) {
 	}
 }
 
-// What could not be deleted when everybody had it does not make a new destination wait for what was.
+// A segment that could not be deleted when every destination had it does not make a new destination wait for deleted ones.
 func TestNewDestinationIsOwedNoHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
@@ -350,7 +350,7 @@ func TestForgottenChainLost(t *testing.T) {
 	}
 }
 
-// What is given up with a destination stands in the log before it is done, and a name that is no destination's is told.
+// Which records are given up with a destination is logged before it is done, and so is a name in Forget that is no destination's.
 func TestForgetIsTold(t *testing.T) {
 	log := new(lines)
 	d := memDir()

@@ -19,7 +19,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Directory is what the files in a spool's directory say, each for itself. Inspect says what they mean together.
+// Directory describes the files in a spool's directory, each by itself. Inspect says what they mean together.
 type Directory struct {
 	Dir      string    `json:"dir"`
 	SpoolID  string    `json:"spool"`
@@ -27,8 +27,8 @@ type Directory struct {
 	Epoch    uint32    `json:"epoch"`
 	Instance string    `json:"instance"`
 	Created  time.Time `json:"created"`
-	// Holder names the process that has the spool open, or that had it open when it died; otherwise empty. Open says that the
-	// system shows a process that holds its lock. One in another container is not shown.
+	// Holder names the process that has the spool open, or that had it open when it died; otherwise it is empty. Open says whether
+	// the system shows a process that holds the lock. A process in another container is not shown.
 	Holder string `json:"holder,omitempty"`
 	Open   bool   `json:"open"`
 	// Clean: the last process closed the spool.
@@ -37,26 +37,26 @@ type Directory struct {
 	Adopted   time.Time `json:"adopted,omitzero"` // when AdoptedBy had delivered everything
 	AdoptedBy string    `json:"adopted_by,omitempty"`
 
-	// Next is the sequence number after the last record that is known from outside the segments. Beside a process, more may have
-	// been written since.
+	// Next is the sequence number after the last record that files other than segments name. If a process has the spool open, it may
+	// have written more since.
 	Next uint64 `json:"next"`
-	// Newest is the number of the segment that was begun last, 0 if that is not known.
+	// Newest is the number of the newest segment, 0 if that is not known.
 	Newest uint64 `json:"newest,omitempty"`
-	// Destinations by name. Their pending records are those up to Next. Bytes are 0 where they cannot be told without reading
+	// Destinations by name. Their pending records are those up to Next. Bytes are 0 if they cannot be known without reading
 	// segments.
 	Destinations map[string]Inspected `json:"destinations"`
-	// Damages that are on record.
+	// Damages is the recorded damage.
 	Damages []Damage `json:"damages"`
 	// Files of the directory, by path.
 	Files []DirectoryFile `json:"files"`
-	// Problems are files that cannot be used as what their names say.
+	// Problems lists the files that cannot be used as their names say.
 	Problems []Problem `json:"problems"`
 
 	notes dirNotes
 }
 
-// findLinks looks for names of the spool's own directories that something else has, such as a symbolic link: on a volume from
-// elsewhere, it could lead to files of this host. Nothing is read through them.
+// findLinks looks for entries that have the name of one of the spool's directories but are something else, such as a symbolic link.
+// On a volume from another host, a link could lead to files of this host. Nothing is read through them.
 func (d *Directory) findLinks(at *site) error {
 	entries, err := at.fs.ReadDir(d.Dir)
 	if err != nil {
@@ -72,7 +72,7 @@ func (d *Directory) findLinks(at *site) error {
 	return nil
 }
 
-// through returns why nothing is read through one of the spool's directories.
+// through returns why nothing may be read in one of the spool's directories, nil if it may.
 func (d *Directory) through(dir string) error {
 	if d.notes.links[dir] {
 		return &fs.PathError{Op: "open", Path: filepath.Join(d.Dir, dir), Err: errNoDirectory}
@@ -86,19 +86,19 @@ var errNoDirectory = errors.New("not a directory, or a symbolic link")
 type Problem struct {
 	Path string `json:"path"` // relative to the directory
 	What string `json:"what"`
-	// Harmless: the next process does without it, and loses nothing.
+	// Harmless: the next process does not need the file, and loses nothing without it.
 	Harmless bool `json:"harmless,omitempty"`
 }
 
-// dirNotes is what the small files say of the segments, and what is no directory.
+// dirNotes holds the small files that describe segments, and the names found by findLinks.
 type dirNotes struct {
 	begun *begun
 	clean *cleanMark
 	links map[string]bool // see findLinks
 }
 
-// ReadDirectory reads the files of the spool in dir, but for segments and staged files, beside a process that has it open or
-// without one. It takes no lock, writes nothing, and does not touch the index. Files that cannot be read are in Problems.
+// ReadDirectory reads the files of the spool in dir, except segments and staged files. A process may have the spool open. It
+// takes no lock, writes nothing, and does not touch the index. Problems lists the files that cannot be read.
 //
 // fs.ErrNotExist: dir holds no spool.
 func ReadDirectory(dir string) (*Directory, error) { return readDirectory(vfs.OS(), dir) }
@@ -121,7 +121,7 @@ func readDirectory(fsys vfs.FS, dir string) (*Directory, error) {
 		return nil, err
 	}
 	d.readMarks(at)
-	d.readChains(at) // before the files are listed, so that nothing is pending that is listed and delivered meanwhile
+	d.readChains(at) // before the files are listed: a segment that is delivered in between still counts as pending
 	if err := d.list(at); err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (d *Directory) readIdentity(at *site) error {
 	return nil
 }
 
-// readMarks reads the small files beside the identity.
+// readMarks reads the small files other than the identity.
 func (d *Directory) readMarks(at *site) {
 	d.Next = 1
 	m := new(cleanMark)
@@ -206,7 +206,7 @@ func (d *Directory) readMarks(at *site) {
 	}
 }
 
-// pages returns the length of the note of the newest segment.
+// pages returns the length of the file that notes the newest segment, 0 if it is blank or cannot be read.
 func (d *Directory) pages(at *site) int64 {
 	b, err := vfs.ReadFile(at.fs, at.path(begunName), 2*witnessPage)
 	if err != nil || allZero(b) {
@@ -235,7 +235,7 @@ func (d *Directory) readChains(at *site) {
 	}
 }
 
-// count says what is pending for each destination.
+// count counts the pending records of each destination.
 func (d *Directory) count() {
 	for name, x := range d.Destinations {
 		if x.Forgotten {
@@ -252,7 +252,7 @@ func (d *Directory) count() {
 	}
 }
 
-// lostAfter returns the ranges of damaged records after one.
+// lostAfter returns the ranges of damaged records after the record through.
 func (d *Directory) lostAfter(through uint64) (ranges []segment.Range) {
 	for _, x := range d.Damages {
 		ranges = append(ranges, from(through+1, x.Ranges)...)
@@ -260,8 +260,8 @@ func (d *Directory) lostAfter(through uint64) (ranges []segment.Range) {
 	return ranges
 }
 
-// CheckIndex reads the index as plain bytes and says what is wrong with it; nil if it is sound or not there. It says nothing if a process
-// has the spool open, or if the last one did not close it.
+// CheckIndex reads the index as plain bytes and returns what is wrong with it; nil if it is sound or missing. It always returns nil if
+// a process has the spool open, or if the last one did not close it.
 func (d *Directory) CheckIndex() error {
 	if d.Open || d.Holder != "" {
 		return nil
@@ -272,13 +272,13 @@ func (d *Directory) CheckIndex() error {
 	return nil
 }
 
-// OpenFile opens a file of the directory for reading, by its path in it. It follows no symbolic link, and never waits.
+// OpenFile opens a file for reading, by its path in the directory. It follows no symbolic link, and never blocks.
 func (d *Directory) OpenFile(path string) (*io.SectionReader, io.Closer, error) {
 	if !filepath.IsLocal(filepath.FromSlash(path)) {
 		return nil, nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid}
 	}
 	full := filepath.Join(d.Dir, filepath.FromSlash(path))
-	for dir := filepath.Dir(filepath.Clean(filepath.FromSlash(path))); dir != "."; dir = filepath.Dir(dir) { // of the last element, Open sees to it
+	for dir := filepath.Dir(filepath.Clean(filepath.FromSlash(path))); dir != "."; dir = filepath.Dir(dir) { // Open checks the last element
 		if fi, err := os.Lstat(filepath.Join(d.Dir, dir)); err != nil || !fi.IsDir() {
 			return nil, nil, &fs.PathError{Op: "open", Path: full, Err: cmp.Or(err, errNoDirectory)}
 		}

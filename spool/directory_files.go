@@ -17,7 +17,7 @@ import (
 // DirectoryFile is a file of a spool's directory.
 type DirectoryFile struct {
 	Path string `json:"path"` // relative to the directory
-	// Kind is what the name says that the file is: one of FileKinds.
+	// Kind is the kind of file by its name: one of FileKinds.
 	Kind        string    `json:"kind"`
 	Segment     uint64    `json:"segment,omitempty"`
 	Destination string    `json:"destination,omitempty"`
@@ -25,8 +25,8 @@ type DirectoryFile struct {
 	Time        time.Time `json:"time"` // of its last change
 }
 
-// FileKinds returns the kinds of files that a spool's directory has, in the order of their uses: what holds records, what says how
-// far they are delivered, and what else there is.
+// FileKinds returns the kinds of files that a spool's directory has, in the order of their uses: files that hold records, files
+// about their delivery, and all others.
 func FileKinds() []string { return slices.Clone(fileKinds) }
 
 var fileKinds = []string{
@@ -34,7 +34,7 @@ var fileKinds = []string{
 	"index", "pool", "inode", "damaged", "damage-note", "given-up", "kept", "unfinished", "unknown",
 }
 
-// list lists the files. One that goes while it is looked at is left out.
+// list lists the files. It leaves out a file that is deleted meanwhile.
 func (d *Directory) list(at *site) error {
 	for _, dir := range []string{"", segDir, stageDir, chainDir, freeDir, damagedDir} {
 		if d.through(dir) != nil {
@@ -77,7 +77,7 @@ func (d *Directory) list(at *site) error {
 	return nil
 }
 
-// listKept lists what a repair has kept, at most two directories deep, as it makes them.
+// listKept lists the files that a repair has kept. They are at most two directories deep.
 func (d *Directory) listKept(at *site, name string) error {
 	entries, err := at.fs.ReadDir(at.path(name))
 	if err != nil {
@@ -98,7 +98,7 @@ func (d *Directory) listKept(at *site, name string) error {
 	return nil
 }
 
-// describeType names a type of file for people.
+// describeType returns the type of a file in words.
 func describeType(m fs.FileMode) string {
 	switch {
 	case m&fs.ModeSymlink != 0:

@@ -13,26 +13,26 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// SegmentState says what the files of a segment are.
+// SegmentState is the state of a segment, as its files show it.
 type SegmentState string
 
 // The states of segments.
 const (
 	SegmentSealed     SegmentState = "sealed"
 	SegmentActive     SegmentState = "active"     // the newest one: a process writes to it, or the next one will
-	SegmentUnsealed   SegmentState = "unsealed"   // a later one was begun, and it has no footer yet, or a damaged one
+	SegmentUnsealed   SegmentState = "unsealed"   // not the newest, and without a footer, or with a damaged one
 	SegmentStaged     SegmentState = "staged"     // only its staged file is left
-	SegmentBlank      SegmentState = "blank"      // prepared and not begun, or its header was zeroed
+	SegmentBlank      SegmentState = "blank"      // prepared but not used yet, or its header was zeroed
 	SegmentUnreadable SegmentState = "unreadable" // see SegmentFile.Problem
 )
 
-// SegmentFile is what the files of one segment say, and what the segments around it say of its end.
+// SegmentFile describes one segment by its files, and by the segment after it, which shows where it ends.
 type SegmentFile struct {
-	// Segment is as it was when it was sealed, or staged. Of one that is not sealed, Last, Records and Bytes are what is known
-	// without reading it: at least of the active one, at most of others. Damage within it shows only when it is read.
+	// Segment is as it was when it was sealed, or staged. For an unsealed segment, Last, Records and Bytes are estimated without
+	// reading it: lower bounds for the active segment, upper bounds for others. Damage in it shows only when it is read.
 	Segment
 	State SegmentState
-	// Path of the segment's file, relative to the directory, "" if there is none; Object of its staged file.
+	// Path is that of the segment's file, relative to the directory, "" if there is none; Object is that of its staged file.
 	Path, Object string
 	ObjectSize   int64
 	Record       *StageRecord // of a segment that is only staged
@@ -44,9 +44,9 @@ type SegmentFile struct {
 	aside  bool   // it is in damaged/
 }
 
-// ReadSegments reads header and footer of each segment in the directory, and the stage records of those of which nothing else is
-// left. They are in the order of their numbers, those that cannot be read included. Segments that are deleted meanwhile are left
-// out.
+// ReadSegments reads header and footer of each segment in the directory, and the stage records of segments whose own file is
+// gone. The list is in the order of their numbers, and includes segments that cannot be read. It leaves out segments that are
+// deleted meanwhile.
 func (d *Directory) ReadSegments() ([]*SegmentFile, error) { return d.readSegments(vfs.OS()) }
 
 func (d *Directory) readSegments(fsys vfs.FS) ([]*SegmentFile, error) {
@@ -91,9 +91,9 @@ func (d *Directory) readSegments(fsys vfs.FS) ([]*SegmentFile, error) {
 	return list, nil
 }
 
-// ReadDamaged is ReadSegments for the files in damaged/ that recovery could not use. What can be read in them are records of this
-// spool, of segments that may be there a second time. A staged file without its record is listed too: with the range of all numbers,
-// and nothing says how it is encoded.
+// ReadDamaged is ReadSegments for the files in damaged/ that recovery could not use. The records that can be read in them are of this
+// spool; the same segment may also be in the list of ReadSegments. A staged file without its stage record is listed with the range of
+// all sequence numbers, and without its encoding.
 func (d *Directory) ReadDamaged() ([]*SegmentFile, error) { return d.readDamaged(vfs.OS()) }
 
 func (d *Directory) readDamaged(fsys vfs.FS) (list []*SegmentFile, err error) {
@@ -122,7 +122,7 @@ func (d *Directory) readDamaged(fsys vfs.FS) (list []*SegmentFile, err error) {
 	return list, nil
 }
 
-// findRecord looks in damaged/ for the record of a staged file.
+// findRecord looks in damaged/ for the stage record of a staged file.
 func (s *SegmentFile) findRecord(fsys vfs.FS) bool {
 	for _, f := range s.d.Files {
 		if f.Kind != "damaged" || f.Segment != s.Number || filepath.Ext(f.Path) != recExt {
@@ -175,7 +175,7 @@ func (d *Directory) readEnds(fsys vfs.FS, of DirectoryFile) (*SegmentFile, error
 	return s, nil
 }
 
-// headless finds out what can be known of a file whose header cannot be read.
+// headless fills in what can be known of a file whose header cannot be read.
 func (d *Directory) headless(f vfs.File, s *SegmentFile, err error) error {
 	s.Problem = err.Error()
 	if errors.Is(err, segment.ErrVersion) {
@@ -201,7 +201,7 @@ func (d *Directory) headless(f vfs.File, s *SegmentFile, err error) error {
 	return nil
 }
 
-// guesses returns what the header of a segment may have been.
+// guesses returns possible headers of a segment whose own header cannot be read.
 func (d *Directory) guesses(b []byte, n uint64, blank bool) (list []*segment.Header) {
 	if w := d.notes.begun; w != nil && w.Segment == n {
 		list = append(list, w.header(d.Class))
@@ -215,7 +215,7 @@ func (d *Directory) guesses(b []byte, n uint64, blank bool) (list []*segment.Hea
 	return list
 }
 
-// readRecord reads the stage record of a segment of which nothing else is left but the staged file.
+// readRecord reads the stage record of a segment whose own file is gone.
 func (s *SegmentFile) readRecord(fsys vfs.FS, there bool) {
 	if !there {
 		s.State, s.Problem = SegmentUnreadable, "it has neither a stage record nor a segment file"
@@ -252,7 +252,8 @@ func (d *Directory) covered() uint64 {
 	return least
 }
 
-// StageRecord reads the stage record of a segment. fs.ErrNotExist: there is none. ErrCorrupt: it is damaged, or another's.
+// StageRecord reads the stage record of a segment. fs.ErrNotExist: there is none. ErrCorrupt: it is damaged, or belongs to another
+// segment.
 func (d *Directory) StageRecord(number uint64) (*StageRecord, error) {
 	return d.stageRecord(vfs.OS(), number)
 }
@@ -266,7 +267,7 @@ func (d *Directory) stageRecord(fsys vfs.FS, number uint64) (*StageRecord, error
 	return at.stageRecord(number)
 }
 
-// conclude says of the segments that are not sealed where they end.
+// conclude determines where the unsealed segments end.
 func (d *Directory) conclude(list []*SegmentFile) {
 	first := uint64(0) // of the segment after
 	for _, s := range slices.Backward(list) {
@@ -280,7 +281,7 @@ func (d *Directory) conclude(list []*SegmentFile) {
 	}
 }
 
-// end says where a segment that is not sealed ends: next is the first sequence number of the segment after it, 0 if there is none.
+// end sets where an unsealed segment ends. next is the first sequence number of the segment after it, 0 if there is none.
 func (s *SegmentFile) end(next uint64) {
 	s.next, s.Last = next, s.First-1
 	if next == 0 {
@@ -304,9 +305,9 @@ type SegmentReader struct {
 // Close closes the file.
 func (r *SegmentReader) Close() error { return r.f.Close() }
 
-// Open opens the segment's file for reading, with everything that is known of its end: what is missing is reported as recovery
-// would report it. A segment that a process writes to ends for now where it has written to. fs.ErrNotExist: there is no file, only
-// a staged one, or none any more.
+// Open opens the segment's file for reading. It uses everything that is known about the end of the segment, so the reader reports
+// missing records as recovery would. A segment that a process is writing ends at the last block written so far. fs.ErrNotExist:
+// there is only a staged file, or the file has been deleted.
 func (s *SegmentFile) Open() (*SegmentReader, error) { return s.open(vfs.OS()) }
 
 func (s *SegmentFile) open(fsys vfs.FS) (*SegmentReader, error) {
@@ -331,14 +332,14 @@ func (s *SegmentFile) open(fsys vfs.FS) (*SegmentReader, error) {
 	return nil, fmt.Errorf("spool: %s: %w", path, errors.Join(err, f.Close()))
 }
 
-// options says how to read the segment's file.
+// options returns the options for reading the segment's file.
 func (s *SegmentFile) options(f io.ReaderAt, size int64) (o segment.ReadOptions, err error) {
 	if s.header != nil && s.State != SegmentSealed {
 		o.Header = s.header // only if the file's own is damaged
 	}
 	switch {
 	case s.aside:
-		o.Durable = size // whatever is invalid in it is damage: the reader goes on after it
+		o.Durable = size // every invalid stretch in it is damage: the reader continues after it
 		return o, nil
 	case s.State != SegmentActive:
 		o.Next = s.next
@@ -355,13 +356,13 @@ func (s *SegmentFile) options(f io.ReaderAt, size int64) (o segment.ReadOptions,
 	}
 	res, err := segment.Scan(f, size, &o)
 	if err == nil && res.Next < s.d.Next {
-		o.Next = s.d.Next // what was delivered, or noted elsewhere, cannot have been a torn tail
+		o.Next = s.d.Next // records that were delivered, or noted in another file, cannot be missing because of a torn tail
 	}
 	return o, err
 }
 
-// Verify reads all of the segment's file. Damaged ranges are returned as far as they are in the file: an active segment is not
-// damaged where a crash has torn it. The error is what is wrong besides, or that of reading.
+// Verify reads all of the segment's file, and returns the damage in it. The torn tail of an active segment is not damage. The error
+// says what else is wrong with the file, or why it cannot be read.
 func (s *SegmentFile) Verify() (damage []*segment.DamageError, err error) { return s.verify(vfs.OS()) }
 
 func (s *SegmentFile) verify(fsys vfs.FS) (damage []*segment.DamageError, err error) {
@@ -384,7 +385,7 @@ func (s *SegmentFile) verify(fsys vfs.FS) (damage []*segment.DamageError, err er
 	}
 }
 
-// compare compares a sealed segment with its footer. damaged: it cannot be equal.
+// compare compares a sealed segment with its footer. It does nothing for a damaged one, which cannot match.
 func (s *SegmentFile) compare(fsys vfs.FS, damaged bool) error {
 	if s.State != SegmentSealed || damaged {
 		return nil

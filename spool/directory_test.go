@@ -19,7 +19,7 @@ import (
 )
 
 // TestDirectoryMatrix damages every file of a spool in every way and reads its directory then. Nothing is changed, every record
-// that recovery finds is found, as it was appended, and what is missing within a segment is reported.
+// that recovery finds is found, as it was appended, and records missing within a segment are reported.
 func TestDirectoryMatrix(t *testing.T) {
 	t.Parallel()
 	for i, m := range []struct{ orderly, noIndex bool }{{false, false}, {true, false}} {

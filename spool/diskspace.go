@@ -4,26 +4,26 @@ import (
 	"errors"
 )
 
-// errNoSize: a share of an unknown size is no quota.
+// errNoSize: the default quota is a share of the file system's size, which is not known.
 var errNoSize = errors.New("the file system does not tell its size (statfs(2) is refused, or answers 0): set MaxBytes")
 
-// diskSpace is what the file system has left, as far as it tells. A file system whose size is unknown bounds nothing: the
-// quota alone counts. space.mu guards it.
+// diskSpace is the free space of the file system, if the file system reports it. If it does not, only the quota limits the spool.
+// space.mu guards it.
 type diskSpace struct {
 	known bool
 	total int64 // 0 if it is not known
-	free  int64 // when last looked at, less what was taken since
+	free  int64 // at the last look, less what was allocated since
 }
 
-// look notes what the file system says, and returns whether there is more room than before. A total of 0 is an answer of a
-// file system that does not tell.
+// look stores what the file system reports, and returns whether there is more room than before. A total of 0 means that the file
+// system does not report its size.
 func (d *diskSpace) look(total, free int64) (more bool) {
 	before := *d
 	*d = diskSpace{known: total > 0, total: total, free: free}
 	return before.known && (!d.known || free > before.free)
 }
 
-// capacity returns what other programs use, too.
+// capacity returns the use of the whole file system, other programs included.
 func (d *diskSpace) capacity() Capacity {
 	if !d.known {
 		return Capacity{}
@@ -31,10 +31,10 @@ func (d *diskSpace) capacity() Capacity {
 	return Capacity{Used: d.total - d.free, Size: d.total}
 }
 
-// took notes that n bytes were taken, or given back if n is negative.
+// took subtracts n allocated bytes from the free space. n is negative if they were freed.
 func (d *diskSpace) took(n int64) { d.free -= n }
 
-// atMost bounds n by what is left.
+// atMost limits n to the free space.
 func (d *diskSpace) atMost(n int64) int64 {
 	if d.known {
 		return min(n, d.free)

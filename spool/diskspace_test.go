@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// sizeless is a file system that does not tell its size, as ramfs and some FUSE file systems.
+// sizeless is a file system that does not report its size, like ramfs and some FUSE file systems.
 type sizeless struct{ vfs.FS }
 
 func (sizeless) Space(string) (total, free int64, err error) { return 0, 0, nil }

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// guardedEncoder calls an Encoder, which may be an embedder's. A panic costs the attempt. An Encoder that ignores its
-// context is abandoned: it must not keep Close waiting, and must not write to a file that is another process's by then.
+// guardedEncoder calls an Encoder, which may be an embedder's. If the Encoder panics, the attempt fails. If it ignores its
+// context, it is abandoned: it must not keep Close waiting, and must not write to a file that another process may have by then.
 type guardedEncoder struct {
 	enc    Encoder
 	s      *Shelf
@@ -22,7 +22,7 @@ type guardedEncoder struct {
 
 var _ Encoder = guardedEncoder{}
 
-// guard admits a call that stages a segment, and returns enc as it is called then. It refuses what can only be a mistake of
+// guard admits a call that stages a segment, and returns the guarded enc. It refuses arguments that can only be a mistake of
 // the caller.
 func (s *Shelf) guard(ctx context.Context, enc Encoder, number uint64) (Encoder, error) {
 	if foreign.IsNil(enc) {
@@ -40,7 +40,7 @@ func (g guardedEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.
 	return e, g.note(err)
 }
 
-// callGated is foreign.Call for code that writes to dst, and no longer does when it has been abandoned.
+// callGated is foreign.Call for code that writes to dst. Code that has been abandoned can no longer write to dst.
 func callGated[T any](ctx context.Context, s *space, what string, dst io.Writer, f func(dst io.Writer) (T, error)) (T, error) {
 	out := &gate{w: dst, space: s, yielder: giveway.NewYielder()}
 	defer out.yielder.Done()
@@ -68,8 +68,8 @@ func (g guardedEncoder) note(err error) error {
 	return err
 }
 
-// gate passes writes on until it is shut. shut waits for a write that is under way. Between writes it gives way to receivers that
-// are behind, unless the spool needs the room that staging brings.
+// gate passes writes on until it is shut. shut waits for a write in progress. Between writes, gate gives way to receivers that
+// cannot keep up, unless the spool needs the room that staging will free.
 type gate struct {
 	space   *space
 	yielder *giveway.Yielder

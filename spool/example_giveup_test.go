@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// An operator looks which kept records the disk has damaged, and gives up those that no other disk has: GiveUp for each.
+// An operator lists the kept records that the disk has damaged, and gives up those that no other disk has.
 func ExampleGiveUp() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

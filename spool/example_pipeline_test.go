@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// A sampler that must never wait: what finds no room is dropped, and counted by the program itself.
+// A sampler must never wait: the program drops records for which there is no room, and counts them itself.
 func ExampleSpool_TryOffer() {
 	dir, err := os.MkdirTemp("", "spool")
 	if err != nil {
@@ -38,7 +38,7 @@ func ExampleSpool_TryOffer() {
 }
 
 // A pipeline whose stages are connected by channels ends in a spool instead of in a slow sender. The last stage decides what
-// becomes of a batch for which Append returns an error: there are three cases, and only one of them is to try again.
+// to do with a batch if Append returns an error: there are three cases, and only in one of them it tries again.
 func ExampleSpool_Append_pipeline() {
 	dir, err := os.MkdirTemp("", "spool")
 	if err != nil {
@@ -58,11 +58,11 @@ func ExampleSpool_Append_pipeline() {
 		}
 	}()
 
-	ctx := context.Background() // of the service: it ends a wait for room
+	ctx := context.Background() // the service's: cancelling it ends a wait for room
 	for batch := range batches(lines, 100) {
 		if err := keep(ctx, s, batch); err != nil {
-			// These records are nowhere but in memory. Here the program stops, and the stage before is not told that they were
-			// taken: a source that can repeat them (a queue, a file with an offset) does so after the restart.
+			// These records are only in memory. The program stops here without acknowledging them to the previous stage: a
+			// source that can repeat them (a queue, a file with an offset) does so after the restart.
 			log.Fatal(err)
 		}
 	}
@@ -81,7 +81,7 @@ func keep(ctx context.Context, s *spool.Spool, batch []segment.Record) error {
 		case err == nil:
 			return nil
 		case last > 0:
-			// The batch was taken, and is written as soon as the disk allows. To append it again would double it.
+			// The batch was accepted, and is written as soon as the disk allows. Appending it again would duplicate it.
 			return s.WaitDurable(ctx, last)
 		case errors.Is(err, spool.ErrTooLong) && len(batch) > 1:
 			half := len(batch) / 2
@@ -90,11 +90,11 @@ func keep(ctx context.Context, s *spool.Spool, batch []segment.Record) error {
 			}
 			batch = batch[half:]
 		case errors.Is(err, spool.ErrFailing) && ctx.Err() == nil:
-			select { // nothing was taken; the disk may recover
+			select { // nothing was accepted; the disk may recover
 			case <-time.After(time.Second):
 			case <-ctx.Done():
 			}
-		default: // ErrClosed, the end of ctx, or a record that no spool with these options can take
+		default: // ErrClosed, the end of ctx, or a record that no spool with these options can accept
 			return err
 		}
 	}

@@ -51,7 +51,7 @@ func ExampleSpool_Tail() {
 	// 3 event 2
 }
 
-// A program of its own reads the spool of a running service, and ends with what is there now.
+// A separate program reads the spool of a running service, and stops at the last record that is there now.
 func ExampleTailDir() {
 	dir, err := os.MkdirTemp("", "spool")
 	if err != nil {

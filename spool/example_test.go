@@ -89,7 +89,7 @@ func ExampleSpool_Offer() {
 	// Output: segment 1 records 1 to 1
 }
 
-// What lies on a disk that an instance has left behind.
+// Inspect shows what is on a disk that an instance has left behind.
 func ExampleInspect() {
 	dir, err := os.MkdirTemp("", "spool")
 	if err != nil {

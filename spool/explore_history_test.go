@@ -36,8 +36,8 @@ type volume struct {
 	kept []string
 }
 
-// roles says which volume each host has. The copy is at a place of its own, which the system tells; of the twin, as of any
-// snapshot of a whole volume, nothing tells.
+// roles says which volume each host has. The system shows that the copy is at another place; it does not show that the twin is a
+// copy, as for any snapshot of a whole volume.
 var roles = []struct {
 	name  string
 	of    func(*history) *volume

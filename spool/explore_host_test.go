@@ -33,16 +33,16 @@ const (
 // host is an actor of the chain protocol: a volume, and one process after the other on it.
 type host struct {
 	name  string
-	adopt bool // it takes the volume over and keeps nothing; else it goes on keeping
+	adopt bool // it adopts the volume and keeps no records; otherwise it keeps more
 	disk  *spool.MemHost
 	w     *world
-	// phase is added to what it waits for, so that no two hosts act at the same nanosecond: what they write has to differ.
+	// phase is added to its waits, so that no two hosts act at the same nanosecond: their writes have to differ.
 	phase time.Duration
 
 	life  int      // counts processes
 	tries int      // of them ended with an error
-	own   []string // what Append has returned for
-	said  []string // what none of them may ever say
+	own   []string // records for which Append has returned
+	said  []string // log lines that no process may write
 	err   error    // why the last one gave up; nil: it has delivered everything, or found it delivered
 	left  *spool.MemHost
 }
@@ -204,13 +204,13 @@ func (h *host) deliver(ctx context.Context, sh *ship.Shipper) error {
 // control is a key with a random name, at which nothing ever is.
 var control = regexp.MustCompile(`/control-[0-9a-f]{32}\.json$`)
 
-// temporary is what WriteFileAtomic puts behind a name.
+// temporary is what WriteFileAtomic appends to a name.
 var temporary = regexp.MustCompile(`\.\d+\.tmp$`)
 
-// gate makes the steps on a volume that matter to chains steps of their own, at which the host can die: each one that makes
+// gate makes the operations on a volume that matter to chains separate steps, at which the host can die: each operation that makes
 // a change of a chain's state, a proposal, an identity or a mark visible, and for a power cut those that make it durable.
-// TestCrash and TestKilledShipping try all others. Nobody else sees them, so they commute with everything; that they are
-// steps keeps the lanes of one host from running side by side, which no list of choices could repeat.
+// TestCrash and TestKilledShipping try all others. No other host sees these operations, so they commute with everything. As steps
+// they prevent the lanes of one host from running concurrently, which no list of choices could repeat.
 func (h *host) gate(l *explore.Life) spool.Gate {
 	return func(kind vfs.Kind, path string) error {
 		path = temporary.ReplaceAllString(path, "")

@@ -34,8 +34,8 @@ func (h *MemHost) OpenGated(gate Gate, hook vfs.Hook, tx func() error, o *Option
 	return open("/spool", gatedFS{vfs.Inject(h.mem, hook), gate, h.Place}, h.index.Open, &c)
 }
 
-// Gate is called before each operation that gives a file a name, takes one away, or makes names durable. It may block: the
-// spool holds no lock then that another goroutine waits for without a channel, but one that belongs to a chain.
+// Gate is called before each operation that adds or removes a file's name, or makes names durable. It may block: except for the
+// lock of a chain, the spool then holds no lock for which another goroutine waits without a channel.
 type Gate func(kind vfs.Kind, path string) error
 
 type gatedFS struct {
@@ -68,12 +68,12 @@ func (g gatedFS) SyncDir(path string) error {
 	return g.FS.SyncDir(path)
 }
 
-// Crash returns the host as a crash at this moment leaves it. The original goes on undisturbed.
+// Crash returns the host as a crash at this moment leaves it. It does not change h.
 func (h *MemHost) Crash(c vfs.Crash) *MemHost {
 	return &MemHost{h.mem.CrashClone(c), h.index.Crash(index.Fate{}), h.work.Crash(index.Fate{}), h.Place}
 }
 
-// Clone returns the host as the death of all its processes at this moment leaves it: what was not made durable can still
+// Clone returns the host as the death of all its processes at this moment leaves it: writes that are not durable can still
 // be lost.
 func (h *MemHost) Clone() *MemHost {
 	return &MemHost{h.mem.KillClone(), h.index.Crash(index.Fate{}), h.work.Crash(index.Fate{}), h.Place}

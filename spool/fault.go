@@ -7,23 +7,23 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// retire ends an active segment whose file has failed: it ends where its last good sync was, and what was written behind
-// that, all of which is still in memory, is written again to the next one. j.mu is held, and the writer role.
+// retire ends an active segment whose file has failed. It ends at its last good sync. All records written after that are still in
+// memory, and are written again to the next segment. j.mu is held, and the writer role.
 func (j *journal) retire() {
 	a := j.active
 	if a == nil || !a.failed.Load() {
 		return
 	}
-	// Those who were told that their records are kept were told so after write(2). That held while the process lived, and
-	// it holds on: what the file lost is written again before anything that came later.
+	// Callers were told after write(2) that their records are kept. That remains true: while the process lives the records are in
+	// memory, and they are written again before any later record.
 	j.tail.rewind()
 	j.place = j.placed
 	j.lastEnd = *j.ledgerAt(j.place)
 	j.ended(a, true)
 }
 
-// fail makes the spool refuse appends until a later try succeeds; a full disk is treated like a quota that is used up.
-// Records that were taken stay in memory. Reading and shipping go on. j.mu is held.
+// fail makes the spool refuse appends until a later attempt succeeds; a full disk is treated like a used-up quota.
+// Accepted records stay in memory. Reading and shipping continue. j.mu is held.
 func (j *journal) fail(err error) {
 	if j.failed == nil {
 		j.log.Error("spool: cannot write to the disk; appends are refused until it works again, and it is tried each second: see what the disk reports", "class", j.opts.Class, "err", err)
@@ -38,7 +38,7 @@ func (j *journal) fail(err error) {
 	wake(j.kick)
 }
 
-// writable takes appends again. j.mu is held.
+// writable accepts appends again. j.mu is held.
 func (j *journal) writable() {
 	if j.failed == nil {
 		return

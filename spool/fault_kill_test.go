@@ -10,8 +10,8 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// What was written survives the process, also while the disk refuses what comes after it: the file that has failed stays
-// until everything in it is in another one, whenever the process is killed.
+// Written records survive a kill at any time, even while the disk refuses later writes: the failed file stays
+// until everything in it is in another file.
 func TestKillOnAFailingDisk(t *testing.T) {
 	for _, kind := range []vfs.Kind{vfs.OpWrite, vfs.OpSync} {
 		t.Run(kind.String(), func(t *testing.T) {

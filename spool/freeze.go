@@ -17,9 +17,9 @@ type frozen struct {
 }
 
 // Freeze stops deletion, across restarts, until Thaw, even of segments that every destination has acknowledged. It waits for
-// a deletion that is under way. A drain begins with it: what the drain finds wrong at a destination can be put right from
-// this spool only, and the process may be killed before it could report that. An error means that the mark may not be
-// durable; in this process it is in force even then. Freezing a frozen spool changes the reason.
+// a deletion in progress. A drain freezes the spool first: if it finds an object missing or wrong at a destination, only this spool
+// can deliver it again, and the process may be killed before it could report that. An error means that the mark may not be
+// durable; in this process Freeze is in force even then. Freezing a frozen spool changes the reason.
 func (s *Shelf) Freeze(why string) error {
 	if why == "" {
 		return errors.New("spool: Freeze needs a reason")
@@ -69,7 +69,7 @@ func (s *Shelf) Thaw() error {
 	return nil
 }
 
-// loadFrozen returns why nothing may be deleted, "" if it may. A mark that cannot be read is a mark all the same.
+// loadFrozen returns why nothing may be deleted, "" if the spool is not frozen. A mark that cannot be read still freezes the spool.
 func (s *site) loadFrozen() (why string) {
 	var f frozen
 	err := s.persistState(s.path(frozenName), 1<<16, 1, &f)

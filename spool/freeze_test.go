@@ -69,8 +69,8 @@ func TestFrozenUnreadable(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// TestPruneBatch: of many segments that can be deleted at once, the disk confirms one batch before the next, and a hold that comes in
-// between is heeded.
+// TestPruneBatch: many segments are deleted in batches, each of which the disk confirms before the next, and a hold in between
+// stops the deletion.
 func TestPruneBatch(t *testing.T) {
 	d := memDir()
 	var mu sync.Mutex

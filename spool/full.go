@@ -9,24 +9,23 @@ import (
 const (
 	// fullEvery is how often the log repeats that the spool is full.
 	fullEvery = time.Minute
-	// fullCalm is how long the spool must have had room before that is over. A spool at its limit has room for a moment
-	// each time a segment is deleted.
+	// fullCalm is how long the spool must have had room before it counts as no longer full. A spool at its limit has room for a
+	// moment each time a segment is deleted.
 	fullCalm = 10 * time.Second
 )
 
-// fullness remembers how long the spool has been full, so that the log says it when that begins, each minute with what it
-// has cost so far, and when it is over. journal.mu guards it.
+// fullness remembers how long the spool has been full. The log reports when the spool becomes full, each minute how much has been
+// lost so far, and when it is no longer full. journal.mu guards it.
 type fullness struct {
-	since time.Time // zero while there is room
+	since time.Time // when the spool became full; zero while there is room
 	met   bool      // an append has found no room since the last look
 	last  time.Time // when it was full for the last time
-	told  time.Time
-	// lost is what had been lost for want of room at the last look that found room. What is lost between that look and the next one
-	// belongs to the time in which the spool is full.
+	told  time.Time // when the log last reported it
+	// lost is the loss by spool_full up to the last look that found room. Losses after that look belong to the time when it is full.
 	lost segment.Loss
 }
 
-// look takes what is so at a time, and reports whether that is to be told.
+// look updates f, and reports whether to log that the spool is full, or that this is over.
 func (f *fullness) look(now time.Time, full bool, lost segment.Loss) (tell, over bool) {
 	switch {
 	case full && f.since.IsZero():
@@ -46,16 +45,16 @@ func (f *fullness) look(now time.Time, full bool, lost segment.Loss) (tell, over
 	return tell, false
 }
 
-// fullReport is what the log says of a spool that is full, or was.
+// fullReport is what the log says about a spool that is full, or was.
 type fullReport struct {
 	over    bool
 	lasted  time.Duration
 	lost    uint64 // records, meanwhile
 	waiting int    // appends
-	disk    bool   // the disk is full, and not the quota used up
+	disk    bool   // the disk is full; otherwise the quota is used up
 }
 
-// lookFull looks whether the journal is full, and reports whether that is to be said.
+// lookFull checks whether the journal is full, and reports whether to log r.
 func (j *journal) lookFull() (r fullReport, tell bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -73,7 +72,7 @@ func (j *journal) lookFull() (r fullReport, tell bool) {
 	return r, tell
 }
 
-// fullClocks returns since when the spool has been full. j.mu is held.
+// fullClocks returns clocks with the time since which the spool has been full. j.mu is held.
 func (j *journal) fullClocks() *clocks {
 	c := new(clocks)
 	if f := &j.fullness; !f.since.IsZero() {

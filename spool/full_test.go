@@ -43,8 +43,8 @@ func (l *lines) take(text string) (found []string) {
 
 func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// A full spool is an error in the log, with what it holds, what each destination is owed, who waits and what is lost. It is
-// repeated each minute, not more often, and its end is told with how long it lasted.
+// A full spool is logged as an error, with its size, the pending records of each destination, the waiting appends and the losses. The
+// line is repeated once a minute, and at the end the log says how long the spool was full.
 func TestFullIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(lines)
@@ -169,8 +169,8 @@ func TestFullnessAlone(t *testing.T) {
 	}
 }
 
-// TestFullCountsWhatMadeItFull: what is lost before the keeper notices that the spool is full counts, in this process and in the next
-// one. What was lost when it was full before does not.
+// TestFullCountsWhatMadeItFull: losses before the keeper notices that the spool is full count, in this process and in the next
+// one. Losses of an earlier time when it was full do not.
 func TestFullCountsWhatMadeItFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(lines)

@@ -37,7 +37,7 @@ func alwaysBehind() (stop func()) {
 	return func() { close(ended) }
 }
 
-// Staging gives way to receivers that are behind, as long as the spool has room for what they receive.
+// Staging gives way to receivers that cannot keep up, as long as the spool has room for their records.
 func TestGateGivesWay(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	for name, c := range map[string]struct {

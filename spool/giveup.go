@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// givenUp is the operator's word on damage in one segment: damaged/<16 hex>.given-up. It is a file of its own, so that it
-// can be written while a process has the spool open, and on a volume that others adopt.
+// givenUp is the file in which the operator gives up damaged records of one segment: damaged/<16 hex>.given-up. It is a separate
+// file, so that it can be written while a process has the spool open, and on a volume that others adopt.
 type givenUp struct {
 	Version int             `json:"version"` // 1
 	Spool   string          `json:"spool"`
@@ -24,11 +24,11 @@ type givenUp struct {
 	Time    time.Time       `json:"time"`
 }
 
-// GiveUp records in the spool in dir that the operator gives up damaged records of one segment: a drain is complete
-// without them from then on. It changes nothing else: records that can be read are delivered all the same, and the
+// GiveUp records in the spool in dir that the operator gives up damaged records of one segment: from then on a drain is complete
+// without them. It changes nothing else: records that can be read are still delivered, and the
 // damaged files stay. The spool may be open in another process, or waiting to be adopted.
 //
-// What is given up stays reported as damaged, in the ledger, the manifests and the audit.
+// The ledger, the manifests and the audit still report the records as damaged.
 func GiveUp(dir string, number uint64, ranges []segment.Range) error {
 	return giveUp(vfs.OS(), dir, number, ranges)
 }
@@ -60,7 +60,7 @@ func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) erro
 	switch old, err := loadGivenUp(fsys, dir, number); {
 	case err == nil && old.Spool == id.Spool:
 		g.Ranges = old.Ranges
-	case statefile.AnswerTo(err) == statefile.Refused: // what was given up before would be forgotten
+	case statefile.AnswerTo(err) == statefile.Refused: // overwriting the file would lose the ranges given up before
 		return fmt.Errorf("spool: give up records: %w", err)
 	}
 	for _, r := range ranges {
@@ -81,8 +81,8 @@ func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) erro
 	return nil
 }
 
-// within returns what was given up of the damaged records, merged. A range that holds others as well was given up before
-// anybody knew what is damaged, and acknowledges nothing.
+// within returns the given-up ranges that contain only damaged records, merged. A range that also contains other records was given
+// up before it was known which are damaged, and acknowledges nothing.
 func (g *givenUp) within(damaged []segment.Range) (ranges []segment.Range) {
 	for _, r := range g.Ranges {
 		if covers(damaged, []segment.Range{r}) {
@@ -96,7 +96,7 @@ func givenUpPath(dir string, number uint64) string {
 	return filepath.Join(dir, damagedDir, numberName(number)+givenUpExt)
 }
 
-// loadGivenUp reads it; fs.ErrNotExist if nothing was given up. One that is damaged gives nothing up.
+// loadGivenUp reads the file; fs.ErrNotExist if nothing was given up. A damaged file gives nothing up.
 func loadGivenUp(fsys vfs.FS, dir string, number uint64) (*givenUp, error) {
 	g := new(givenUp)
 	if err := loadState(fsys, givenUpPath(dir, number), maxStageRecord, 1, g); err != nil {
@@ -108,8 +108,8 @@ func loadGivenUp(fsys vfs.FS, dir string, number uint64) (*givenUp, error) {
 	return g, nil
 }
 
-// ReadDamages lists the damage that is on record in the spool in dir, which another process may have open. Damage that
-// nobody has met yet is not listed: see Inspect, and the report of a drain.
+// ReadDamages lists the recorded damage of the spool in dir, which another process may have open. Damage that
+// no process has found yet is not listed: see Inspect, and the report of a drain.
 func ReadDamages(dir string) ([]Damage, error) {
 	fsys := vfs.OS()
 	if err := refuseLinks(fsys, dir); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Marks are the small files that a spool rarely has: what an adopter leaves in its source, the ledger of a log without segments, and
-// what is known and given up of damage.
+// Marks are the small files that a spool rarely has: the mark that an adopter leaves in its source, the ledger of a log without
+// segments, and the files about damage and what was given up of it.
 var (
 	goldenMarks = filepath.Join(goldenDir, "marks")
 	goldenTime  = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)

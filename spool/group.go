@@ -10,61 +10,62 @@ import (
 
 // Appends that wait for the disk share syncs, in one of two forms.
 //
-// Together: they wait for each other, so that one sync serves all of them. A sync takes long, whatever its size.
+// Together: the appends wait for each other, so that one sync serves all of them. A sync takes long, whatever its size.
 //
-// Divided: while a sync runs for one part, the others write, so that the next sync can begin when it ends, and the disk does not
-// wait until all have been woken, have come back, and have copied what they bring.
+// Divided: while a sync runs for one part of the appends, the others write, so that the next sync can begin as soon as it ends. The
+// disk does not have to wait until all appends have been woken, have come back, and have copied their next batches.
 //
-// Which of the two serves more depends on the disk, the processor, and what is appended. So a crowd tries both, and fewer stay
-// together.
+// Which form makes more records durable depends on the disk, the processor, and the batches. So a crowd tries both forms, and fewer
+// appends always share syncs together.
 const (
-	// crowded is from how many parked appends on they are a crowd; one that syncs is not counted.
+	// crowded is the number of parked appends from which they count as a crowd, without the one that syncs.
 	crowded = 12
-	// crowdParts is which part of a crowd has to be there for the next sync of the divided form. It is more than the two that
-	// alternate: else halves that differ by one would wait for each other.
+	// crowdParts: in the divided form the next sync begins when a third of the crowd waits for it. Two parts alternate; if a half
+	// had to wait, halves that differ by one would wait for each other.
 	crowdParts = 3
-	// writeAhead is how much is written ahead of the next sync: a full block. Less is left to whoever writes before a sync.
+	// writeAhead is the number of unwritten bytes from which a waiting append writes while a sync runs: a full block. Fewer bytes
+	// are written before the next sync.
 	writeAhead = segment.BlockTarget
 
-	// formWindow is for how many syncs a form is measured. After so many windows as formFirst says the other one is tried, and
-	// after twice as many for each try that has failed in a row, up to formLast: a try that chance has decided is soon repeated,
-	// and in the end less than two of a hundred syncs are tries.
+	// formWindow is the number of syncs over which a form is measured. After formFirst windows the other form is tried; each
+	// failed try in a row doubles the number of windows until the next one, up to formLast. So a try that was decided by chance is
+	// soon repeated, and in the long run less than two of a hundred syncs are tries.
 	formWindow = 24
 	formFirst  = 2
 	formLast   = 64
-	// formPause is how many times the time from sync to sync is a pause.
+	// formPause: a time between syncs that is so many times longer than the average is a pause, and not measured.
 	formPause = 16
-	// formGain is how much more a form has to serve to be taken: less is chance.
+	// formGain is by which factor a form must be faster to replace the other one: a smaller difference may be chance.
 	formGain = 1.05
 )
 
-// grouping is who shares syncs. journal.mu guards it, but for the channel.
+// grouping is the state by which appends share syncs. journal.mu guards it, except the channel.
 type grouping struct {
-	group int           // how many the last sync served, beside the one that did it
-	crowd int           // how many waited when it ended, those included
+	group int           // how many waiting appends the last sync served
+	crowd int           // how many appends waited when it ended, those included
 	forms formChoice    // of a crowd
-	relay chan struct{} // holds the syncer's role when it is handed over
+	relay chan struct{} // holds a token when the syncer role is handed to the relay
 }
 
-// formChoice chooses the form in which a crowd is served by how many records each makes durable in the same time.
+// formChoice chooses the form that makes more of a crowd's records durable in the same time.
 type formChoice struct {
-	divided bool    // the form now
-	better  bool    // the form that is not a try
-	rate    float64 // records a second that it made durable, in its last window
+	divided bool    // the current form
+	better  bool    // the form chosen so far; the current form differs from it during a try
+	rate    float64 // records per second that the better form made durable in its last window
 	wait    int     // windows until the next try
 	pause   int     // windows between the last try and the next
 
-	// This window. A crowd that comes and goes is measured in pieces: only the time from sync to sync counts.
+	// The current window. If a crowd leaves and comes back, only the times from sync to sync count.
 	last   time.Time // when the last sync of the crowd ended, zero if the crowd has left since
 	busy   time.Duration
 	syncs  int
 	served uint64
 }
 
-// note says that a sync of a crowd has ended that made n records durable.
+// note adds a sync that has just ended and made n records of a crowd durable.
 func (f *formChoice) note(n uint64, now time.Time) {
 	took := now.Sub(f.last)
-	// A crowd that comes once a second would be measured by how often it comes.
+	// Without this, the measured rate of a crowd that comes once a second would depend on how often it comes.
 	first := f.last.IsZero() || f.syncs > 0 && took > formPause*f.busy/time.Duration(f.syncs)
 	f.last = now
 	if first {
@@ -92,11 +93,11 @@ func (f *formChoice) note(n uint64, now time.Time) {
 	}
 }
 
-// left says that there is no crowd now.
+// left notes that there is no crowd now.
 func (f *formChoice) left() { f.last = time.Time{} }
 
-// commit is the syncer's work: it makes durable what others wait for. One sync serves all that was written before it began;
-// what comes while it runs is served by the next. The caller has the syncer role.
+// commit is the syncer's work: it makes durable the records that others wait for. One sync serves all records that were written
+// before it began; the next sync serves those that are written while it runs. The caller has the syncer role.
 func (j *journal) commit() {
 	if !j.gather() {
 		j.writeOut()
@@ -104,9 +105,9 @@ func (j *journal) commit() {
 	j.sync()
 }
 
-// gather lets those whom the last sync served come back with their next batch, before the first of them begins a sync
-// for itself alone: else groups of one and of all the others would take turns, at half the speed. It reports whether
-// enough is written.
+// gather lets the appends that the last sync served come back with their next batch, before the first of them begins a sync for
+// itself alone: otherwise syncs for one append and for all the others would alternate, at half the speed. It reports whether
+// enough is written already.
 func (j *journal) gather() (written bool) {
 	for range gatherTries {
 		j.mu.Lock()
@@ -120,10 +121,10 @@ func (j *journal) gather() (written bool) {
 	return false
 }
 
-// gatherTries bounds the wait: a few microseconds for those who do not come back.
+// gatherTries limits the wait to a few microseconds if appends do not come back.
 const gatherTries = 8
 
-// gathered reports whether enough appends wait for the next sync, and whether so many are written. j.mu is held.
+// gathered reports whether enough appends wait for the next sync, and whether enough of them are written already. j.mu is held.
 func (j *journal) gathered() (there, written bool) {
 	waiting := j.syncer.waiting.parked
 	if !j.divides() {
@@ -131,17 +132,18 @@ func (j *journal) gathered() (there, written bool) {
 	}
 	part, n := j.crowd/crowdParts, 0
 	for _, w := range waiting {
-		if w.seq <= j.place.seq { // written may be behind a file that has failed, and is to be written again
+		if w.seq <= j.place.seq { // j.written may include records of a failed file, which must be written again
 			n++
 		}
 	}
 	return len(waiting) >= part, n >= part
 }
 
-// divides reports whether there is a crowd that is divided. j.mu is held.
+// divides reports whether there is a crowd, and its form is divided. j.mu is held.
 func (j *journal) divides() bool { return j.crowd >= crowded && j.forms.divided }
 
-// grouped notes what a sync has served: how many of those who waited when it ended, and how many records. j.mu is held.
+// grouped notes a sync that has ended: how many appends waited then, how many of them it served, and how many records it made
+// durable. j.mu is held.
 func (j *journal) grouped(served, waited int, records uint64) {
 	j.group, j.crowd = served, waited
 	if waited < crowded {
@@ -151,18 +153,18 @@ func (j *journal) grouped(served, waited int, records uint64) {
 	j.forms.note(records, time.Now())
 }
 
-// writesAhead reports whether somebody who waits for a sync should write meanwhile. j.mu is held.
+// writesAhead reports whether an append that waits for a sync should write meanwhile. j.mu is held.
 func (j *journal) writesAhead() bool {
 	return j.divides() && !j.writer.busy && j.failed == nil && j.tail.unwritten >= writeAhead
 }
 
-// relays reports whether the syncer's role is the relay's. An append that kept it for a crowd would keep its caller waiting,
-// and one that gave it to another append would keep the disk waiting for that to wake up. j.mu is held.
+// relays reports whether the syncer role must be given to the relay. If an append kept the role for a crowd, its caller would have to
+// wait. If it gave the role to another append, the disk would be idle until that one wakes up. j.mu is held.
 func (j *journal) relays() bool {
 	return j.divides() && len(j.syncer.waiting.parked) > 0 && len(j.syncer.claims.parked) == 0 && j.failed == nil && !j.closed
 }
 
-// relaySyncs is the relay: it makes durable what a crowd waits for, as long as there is one.
+// relaySyncs is the relay: it syncs for a crowd, as long as there is one.
 func (j *journal) relaySyncs(ctx context.Context) {
 	for {
 		select {

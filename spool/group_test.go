@@ -154,7 +154,7 @@ func divide(s *Spool) {
 	s.journal.forms = formChoice{divided: true, better: true, wait: 1 << 30}
 }
 
-// crowdOptions are those of a spool that has room for what a crowd brings.
+// crowdOptions are the options of a spool that has room for the records of a crowd.
 func crowdOptions() Options {
 	return Options{Sync: SyncAlways, SegmentBytes: 1 << 20, MemoryBytes: 8 << 20, MaxBytes: 256 << 20}
 }
@@ -242,7 +242,7 @@ func TestFormChoice(t *testing.T) {
 	}
 }
 
-// A crowd comes and goes: those who are left are served as ever, by themselves.
+// When a crowd has left, the remaining appends sync for themselves, as without a crowd.
 func TestCrowdLeaves(t *testing.T) {
 	mem := vfs.NewMem()
 	s := (&disk{fs: &slowDisk{FS: mem, wait: yield}, dir: "/spool", index: new(index.Mem).Open}).open(t, crowdOptions())
@@ -262,7 +262,7 @@ func TestCrowdLeaves(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// A write or a sync that fails below a crowd costs nobody a record that was acknowledged, and holds up nobody.
+// A write or a sync that fails while there is a crowd loses no acknowledged record, and blocks no append.
 func TestCrowdOnFailingDisk(t *testing.T) {
 	met := 0
 	for _, kind := range []vfs.Kind{vfs.OpWrite, vfs.OpSync} {
@@ -303,7 +303,7 @@ func TestCrowdOnFailingDisk(t *testing.T) {
 	}
 }
 
-// Close in the middle of a crowd ends it, and what was acknowledged is there.
+// Close while there is a crowd ends all appends, and acknowledged records are there afterwards.
 func TestCloseAmidACrowd(t *testing.T) {
 	for _, after := range []int{0, 8, 1000, 3000, 10000} {
 		mem := vfs.NewMem()

@@ -11,7 +11,7 @@ import (
 )
 
 // A power cut leaves the first block of a new segment and not its header, and the segment before it has no footer yet.
-// What was lost by cause until then is still in the ledger: the guessed header of the new one knows nothing of it.
+// Earlier losses by cause are still in the ledger, although the guessed header of the new segment does not contain them.
 func TestLedgerBeforeAHeadlessSegment(t *testing.T) {
 	d := memDir()
 	mem := d.fs.(*vfs.Mem)

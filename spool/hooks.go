@@ -12,25 +12,26 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Hook is told what happens. It has one or more of the methods of [HookKept], [HookSealed] and [HookStaged]; the same value may
-// be a Hook of packages ingest, ship and drain, too. A value that has none of the methods is refused.
+// Hook is notified of events. It has one or more of the methods of [HookKept], [HookSealed] and [HookStaged]; the same value may
+// also be a Hook of packages ingest, ship and drain. A value that has none of the methods is refused.
 //
-// A spool calls its Hooks one after the other, in the order in which things happen, on a goroutine that does nothing else, and
-// without a lock. So a Hook may take its time, and may call the spool; the spool does not wait for it. A Hook that is behind by
-// some thousand calls misses the next ones (Stats.Untold). One that panics is counted (Stats.Panics) and logged, and is called
-// again the next time. Close waits a second for calls that are not over. Without a Hook nothing costs any time.
+// A spool calls its Hooks one after another, in the order of the events, on a goroutine that does nothing else, and
+// without a lock. So a Hook may be slow, and may call the spool; the spool does not wait for it. A Hook that falls behind by
+// some thousand calls misses the next ones (Stats.Untold). A panic of a Hook is counted (Stats.Panics) and logged, and the Hook
+// is called again the next time. Close waits up to a second for calls that have not returned. A spool without Hooks spends no
+// time on them.
 type Hook any
 
-// HookKept is a Hook that is told when records are kept.
+// HookKept is a Hook that is called when records are kept.
 type HookKept interface{ OnKept(k Kept) }
 
-// HookSealed is a Hook that is told when a segment is sealed.
+// HookSealed is a Hook that is called when a segment is sealed.
 type HookSealed interface{ OnSealed(s Sealed) }
 
-// HookStaged is a Hook that is told when a segment is staged, or staged again.
+// HookStaged is a Hook that is called when a segment is staged, or staged again.
 type HookStaged interface{ OnStaged(s Staged) }
 
-// Kept is a run of records that have become kept since the last call, of one batch or many.
+// Kept is a run of records, of one or more batches, that have become kept since the last call.
 type Kept struct {
 	Class       string
 	First, Last uint64 // sequence numbers
@@ -49,10 +50,10 @@ type Staged struct {
 	Record *StageRecord
 }
 
-// told is the longest time for which Close waits for Hooks.
+// told is how long Close waits for Hooks at most.
 const told = time.Second
 
-// hooks are the Hooks of a spool. A nil *hooks tells nobody.
+// hooks are the Hooks of a spool. A nil *hooks calls none.
 type hooks struct {
 	class  string
 	kept   []HookKept
@@ -63,12 +64,12 @@ type hooks struct {
 	teller foreign.Teller
 
 	mu      sync.Mutex
-	from    *place // what is kept beyond it has not been told; nil: nothing
+	from    *place // OnKept has not been called for the records from here to upTo; nil: for none
 	upTo    place
-	telling bool // a call is waiting that tells it
+	telling bool // the call of OnKept for them is queued
 }
 
-// newHooks returns nil if there are none.
+// newHooks returns the Hooks of o, nil if it has none.
 func newHooks(o *Options) *hooks {
 	if len(o.Hooks) == 0 {
 		return nil
@@ -79,7 +80,7 @@ func newHooks(o *Options) *hooks {
 	return h
 }
 
-// tell has a Hook called soon; false if it is not, because too many calls wait.
+// tell queues a call of a Hook; false if it is dropped because too many calls are queued.
 func (h *hooks) tell(call func()) bool { return h.teller.Tell(call, h.panicked) }
 
 func (h *hooks) panicked(p *foreign.PanicError) {
@@ -87,7 +88,7 @@ func (h *hooks) panicked(p *foreign.PanicError) {
 	h.log.Error("spool: a Hook panicked; nothing else is affected", "class", h.class, "err", p, "stack", string(p.Stack))
 }
 
-// checkHooks refuses what is no Hook of this package.
+// checkHooks refuses values that are not Hooks of this package.
 func checkHooks(all []Hook) error {
 	known := func(x any) bool {
 		switch x.(type) {
@@ -102,7 +103,7 @@ func checkHooks(all []Hook) error {
 	return nil
 }
 
-// noteKept tells that the records between two places are kept. Commits that follow each other faster than the Hooks are called
+// noteKept calls OnKept for the records between two places. Commits that follow each other faster than the Hooks are called
 // become one call. journal.mu may be held.
 func (h *hooks) noteKept(from, to place) {
 	if h == nil || len(h.kept) == 0 {
@@ -130,7 +131,7 @@ func (h *hooks) tellKept() {
 	}
 }
 
-// noteSealed tells that a segment is sealed.
+// noteSealed calls OnSealed for a segment.
 func (h *hooks) noteSealed(seg Segment) {
 	if h == nil || len(h.sealed) == 0 {
 		return
@@ -141,7 +142,7 @@ func (h *hooks) noteSealed(seg Segment) {
 	}
 }
 
-// noteStaged tells that a segment is staged.
+// noteStaged calls OnStaged for a segment.
 func (h *hooks) noteStaged(rec *StageRecord) {
 	if h == nil {
 		return
@@ -159,7 +160,7 @@ func (h *hooks) counts() (panics, untold uint64) {
 	return h.panics.Load(), h.teller.Dropped()
 }
 
-// end waits for the calls that are not over.
+// end waits for the calls that have not returned.
 func (h *hooks) end() {
 	if h != nil {
 		h.teller.Wait(told)

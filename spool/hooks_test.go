@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// tellingHook adds up what a spool tells it.
+// tellingHook adds up the calls of a spool.
 type tellingHook struct {
 	mu     sync.Mutex
 	kept   segment.Tally
@@ -49,8 +49,8 @@ func (h *tellingHook) OnStaged(s Staged) {
 	h.staged = append(h.staged, s.Record.Key)
 }
 
-// TestHooks: every record, segment and staged file is told once, in order, and not what an earlier process has told; also if the
-// hook uses the spool, and if every second call panics.
+// TestHooks: Hooks are called once for every record, segment and staged file, in order, and not for those of an earlier process; also
+// if the hook uses the spool, and if every second call panics.
 func TestHooks(t *testing.T) {
 	d := memDir()
 	for _, panics := range []bool{false, true} {
@@ -118,7 +118,7 @@ func TestHookHangs(t *testing.T) {
 	}
 }
 
-// TestHooksChecked: what has no method that is ever called is a mistake.
+// TestHooksChecked: a value without any method of a Hook is refused.
 func TestHooksChecked(t *testing.T) {
 	for _, bad := range []Hook{nil, 7, (*tellingHook)(nil)} {
 		if _, err := memDir().tryOpen(t, Options{Hooks: []Hook{bad}}); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "OnSealed") {

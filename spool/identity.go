@@ -16,44 +16,43 @@ const (
 	// identityName is the file that makes a directory a spool.
 	identityName = "spool.json"
 	// identityVersion also changes with the versions of segments, manifests and their proposals: a program that cannot read a
-	// spool's segments or chains must leave the spool to the one that can, untouched. Otherwise it would add records that no
-	// destination ever gets.
+	// spool's segments or chains must not touch the spool. Otherwise it would add records that no destination ever gets.
 	identityVersion = 5
 	maxIdentity     = 1 << 20
 	maxEpoch        = 999_999 // six digits in the names of objects
 )
 
-// identity says which spool a directory holds, and who writes it. Everything in it but what is remembered of destinations
-// stands in the header of every segment too, so that a lost one can be made again.
+// identity says which spool a directory holds, and which instance owns it. The header of every segment contains the same, except
+// Volume and details of the destinations, so that a lost identity can be restored.
 type identity struct {
 	Version  int       `json:"version"`
 	Spool    string    `json:"spool"` // 26 characters of [0-9a-z]
 	Class    string    `json:"class"`
-	Epoch    uint32    `json:"epoch"`    // who may write the chains
-	Instance string    `json:"instance"` // of that epoch
+	Epoch    uint32    `json:"epoch"`
+	Instance string    `json:"instance"` // the owner in this epoch
 	Created  time.Time `json:"created"`
 	// Volume is where the directory was when it was last opened.
 	Volume *vfs.Volume `json:"volume,omitempty"`
-	// Destinations holds every name this spool ever had to deliver to.
+	// Destinations has every destination that this spool ever had to deliver to, by name.
 	Destinations map[string]remembered `json:"destinations,omitempty"`
 }
 
-// remembered is what a spool knows of a destination when nobody names it any more.
+// remembered is what a spool knows of a destination even if the options no longer name it.
 type remembered struct {
 	Joined    uint64    `json:"joined"`             // first sequence number it is owed; 0: not known
-	Forgotten time.Time `json:"forgotten,omitzero"` // when the operator gave it up; zero: it is owed everything
-	// Spool is the identity that the chain there has, if it is not the spool's own. See Spool.Leave.
-	// It begins after record Joined-1, in or after the segment that follows Segment; Stated is as in Left.
+	Forgotten time.Time `json:"forgotten,omitzero"` // when the operator gave it up; zero: it was not given up
+	// Spool is the spool id of the chain there, if it is not the spool's own. See Shelf.Leave.
+	// That chain begins after record Joined-1, in or after the segment that follows Segment; Stated is as in Left.
 	Spool   string `json:"spool,omitempty"`
 	Segment uint64 `json:"segment,omitempty"`
 	Stated  bool   `json:"stated,omitempty"`
 }
 
-// errOlder: a spool was written by an older version of this program, which does not continue what that has begun.
+// errOlder: a spool was written by an older version of this program. This version cannot continue it.
 var errOlder = errors.New("spool: made by an older version of this program: drain it with the program that wrote it, and give " +
 	"this one another directory")
 
-// newIdentity begins a spool.
+// newIdentity returns the identity of a new spool.
 func newIdentity(class, instance string, now time.Time) *identity {
 	return &identity{
 		Version: identityVersion, Spool: newSpoolID(now), Class: class, Epoch: 1, Instance: instance, Created: now.UTC(),
@@ -61,7 +60,7 @@ func newIdentity(class, instance string, now time.Time) *identity {
 	}
 }
 
-// identityOf makes an identity again from a segment's header: the one with the highest number, which knows the latest
+// identityOf restores an identity from a segment's header. Pass the header of the newest segment, which contains the latest
 // epoch and the destinations up to it.
 func identityOf(h *segment.Header) *identity {
 	id := &identity{
@@ -81,9 +80,9 @@ func identityOf(h *segment.Header) *identity {
 	return id
 }
 
-// loadIdentity reads the identity of the spool in dir and changes nothing, so that it serves to look at a directory that
-// belongs to somebody else. fs.ErrNotExist: dir holds no spool. ErrCorrupt: the file is damaged. statefile.ErrNewer, errOlder: see
-// there.
+// loadIdentity reads the identity of the spool in dir and changes nothing, so it may be used on a directory that
+// belongs to another process. fs.ErrNotExist: dir holds no spool. ErrCorrupt: the file is damaged. See also statefile.ErrNewer and
+// errOlder.
 func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	path := filepath.Join(dir, identityName)
 	id := new(identity)
@@ -94,7 +93,7 @@ func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 		return nil, fmt.Errorf("%w: %s has version %d, this one knows %d", err, path, newer.Version, identityVersion)
 	case err != nil && !errors.Is(err, statefile.ErrContents):
 		return nil, fmt.Errorf("spool: %w", err)
-	case id.Version > 0 && id.Version < identityVersion && (id.Spool != "" || err != nil): // also if it has members of another shape
+	case id.Version > 0 && id.Version < identityVersion && (id.Spool != "" || err != nil): // err: members may have other types
 		return nil, fmt.Errorf("%w: %s has version %d, this one writes %d", errOlder, path, id.Version, identityVersion)
 	case err == nil:
 		err = id.validate()
@@ -109,7 +108,7 @@ func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	return id, nil
 }
 
-// readIdentity is loadIdentity for those that must answer as Open would: it asks the disk again, but without Open's pauses.
+// readIdentity is loadIdentity for callers whose result must be that of Open: it retries failed reads, but without Open's pauses.
 func readIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	return persist(nil, func(bool) (*identity, error) { return loadIdentity(fsys, dir) })
 }
@@ -130,10 +129,10 @@ func (id *identity) save(fsys vfs.FS, dir string) error {
 }
 
 // openIdentity returns the identity of the spool in dir, whose lock the caller holds: the recorded one, or a new one for
-// an empty directory. If the file is missing or damaged, or the disk does not return it, find is asked for the identity that the other files tell of; nil means
-// that there are none. Another class than the recorded one is refused. Another instance starts the next epoch, and so does
-// another place: the directory is a copy then, perhaps of one that is in use elsewhere. So the objects of the two have
-// different names.
+// an empty directory. If the file is missing or damaged, or the disk cannot read it, openIdentity calls find, which returns the
+// identity that the other files name, nil if there are none. Another class than the recorded one is refused. Another instance
+// starts the next epoch, and so does another volume: then the directory is a copy, perhaps of one that is in use elsewhere, and
+// the objects of the two must have different names.
 func openIdentity(p *patience, fsys vfs.FS, dir, class, instance string, find func() (*identity, error)) (*identity, error) {
 	id, err := persist(p, func(bool) (*identity, error) { return loadIdentity(fsys, dir) })
 	changed := err != nil
@@ -175,13 +174,13 @@ func openIdentity(p *patience, fsys vfs.FS, dir, class, instance string, find fu
 	return id, nil
 }
 
-// isLost reports whether an error of loadIdentity says that the file is of no use, so that the other files of the spool have to name
-// it. An error that does not concern the file, such as a lack of rights, is none.
+// isLost reports whether an error of loadIdentity means that the file cannot be used, so that the identity must be found in the other
+// files of the spool. Errors of the process, such as missing permissions, do not mean that.
 func isLost(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) || refused(err)
 }
 
-// checkClass refuses a directory for a second class: the two would share a quota, and nobody could tell them apart.
+// checkClass refuses a second class in a directory: the two would share a quota, and their records could not be told apart.
 func (id *identity) checkClass(dir, class string) error {
 	if id.Class == class {
 		return nil
@@ -199,7 +198,7 @@ func (id *identity) nextEpoch(instance string) error {
 	return nil
 }
 
-// validate joins all that is wrong.
+// validate returns one error for everything that is wrong.
 func (id *identity) validate() error {
 	var errs []error
 	if id.Version < 1 {

@@ -14,11 +14,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// A spool whose spool.json is gone or damaged is named by its other files: by any segment's header, by the chain states, the
-// stage records and the note of the newest segment. A directory whose files may hold records and name no spool is refused: a new
-// identity would make the records those of nobody.
+// If spool.json is gone or damaged, the other files name the spool: any segment's header, the chain states, the
+// stage records and the note of the newest segment. A directory whose files may hold records but name no spool is refused: under a
+// new identity these records would never be delivered.
 
-// findIdentity returns the identity that the files of the spool tell of; nil if there are none.
+// findIdentity returns the identity that the files of the spool name; nil if there are none.
 func (s *site) findIdentity() (*identity, error) {
 	id, err := s.namedIdentity()
 	if id == nil && err == nil {
@@ -27,7 +27,7 @@ func (s *site) findIdentity() (*identity, error) {
 	return id, err
 }
 
-// namedIdentity is findIdentity for a caller that makes no new one.
+// namedIdentity is findIdentity for a caller that creates no new identity.
 func (s *site) namedIdentity() (*identity, error) {
 	all := s.witnesses()
 	id, err := all[0]()
@@ -49,16 +49,16 @@ func (s *site) namedIdentity() (*identity, error) {
 	if id == nil || id.Class == "" {
 		return nil, nil
 	}
-	id.Instance = "unknown" // spool.json may have had a later one, so that the next epoch begins
+	id.Instance = "unknown" // spool.json may have named a later instance, so the next epoch must begin
 	return id, nil
 }
 
-// witnesses are the kinds of files that tell of the identity: first segments, which know all of it.
+// witnesses returns a function for each kind of file that names the identity: first segments, which contain all of it.
 func (s *site) witnesses() []func() (*identity, error) {
 	return []func() (*identity, error){s.identityOfSegments, s.identityOfStages, s.identityOfBegun, s.identityOfChains}
 }
 
-// join returns what two files tell of the identity of the spool that both are of. Either may be nil.
+// join combines the identities that two files of one spool name. Either may be nil.
 func (id *identity) join(other *identity) (*identity, error) {
 	switch {
 	case id == nil:
@@ -79,7 +79,7 @@ func (id *identity) join(other *identity) (*identity, error) {
 	return id, nil
 }
 
-// identityOfSegments returns the identity that the newest readable segment tells of; nil if there is none.
+// identityOfSegments returns the identity that the newest readable segment names; nil if there is none.
 func (s *site) identityOfSegments() (*identity, error) {
 	numbers, err := s.listSegments()
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *site) identityOfSegments() (*identity, error) {
 	return nil, nil
 }
 
-// identityOfStages returns the identity that the newest readable stage record tells of; nil if there is none.
+// identityOfStages returns the identity that the newest readable stage record names; nil if there is none.
 func (s *site) identityOfStages() (*identity, error) {
 	entries, err := s.fs.ReadDir(s.path(stageDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -125,8 +125,9 @@ func (s *site) identityOfStages() (*identity, error) {
 	return nil, nil
 }
 
-// identityOfBegun returns the identity that the note of the newest segment tells of; nil if there is none. It knows neither the
-// class nor the destinations: both are the options', and where the chains end is learned from the destinations.
+// identityOfBegun returns the identity that the note of the newest segment names; nil if there is none. The note contains neither
+// the class nor the destinations: both are taken from the options, and the shipper learns from the destinations where the chains
+// end.
 func (s *site) identityOfBegun() (*identity, error) {
 	b, err := loadBegun(s.fs, s.path(begunName), "")
 	if statefile.AnswerTo(err) == statefile.Refused {
@@ -145,8 +146,8 @@ func (s *site) identityOfBegun() (*identity, error) {
 	return id, nil
 }
 
-// identityOfChains returns the identity that the chain states tell of, nil if there are none, or of several: for a spool of
-// which everything was delivered and deleted, whose numbers must go on all the same.
+// identityOfChains returns the identity that the chain states name, nil if there are none, or if they name several spools. It is for
+// a spool whose records were all delivered and deleted: its numbers must still continue.
 func (s *site) identityOfChains() (*identity, error) {
 	entries, err := s.fs.ReadDir(s.path(chainDir))
 	if err != nil {
@@ -163,14 +164,14 @@ func (s *site) identityOfChains() (*identity, error) {
 		var f chainFile
 		err := loadState(s.fs, s.chainPath(name), maxChainFile, 1, &f)
 		if statefile.AnswerTo(err) == statefile.Damaged {
-			id.Destinations[name] = remembered{} // damaged too: one state is enough, and this one is learned again
+			id.Destinations[name] = remembered{} // damaged too: one readable state is enough, and the shipper rebuilds this one
 			continue
 		}
 		if err != nil || f.Spool == "" || id.Spool != "" && f.Spool != id.Spool {
 			return nil, nil
 		}
 		if id.Class == "" {
-			id.Class = f.Class // an adopter is told of no class
+			id.Class = f.Class // an adopter's options name no class
 		}
 		id.Spool, id.Epoch = f.Spool, max(id.Epoch, f.Chain.Epoch)
 		id.Destinations[name] = remembered{Joined: f.Chain.Joined}
@@ -181,9 +182,9 @@ func (s *site) identityOfChains() (*identity, error) {
 	return id, nil
 }
 
-// addJoined adds the destinations that have a chain state, and that the newest segment's header does not name: they have joined since.
-// Without them an adopter would deliver everything to the others, and call the volume delivered. One that was given up since then has to be
-// given up once more.
+// addJoined adds the destinations that have a chain state but are not named in the newest segment's header: they have joined since.
+// Without them an adopter would deliver everything to the others, and mark the volume as delivered. A destination that was given up
+// since then has to be given up once more.
 func (s *site) addJoined(id *identity) error {
 	entries, err := s.fs.ReadDir(s.path(chainDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -198,7 +199,7 @@ func (s *site) addJoined(id *identity) error {
 		switch err := loadState(s.fs, s.chainPath(name), maxChainFile, 1, &f); {
 		case statefile.AnswerTo(err) == statefile.Refused:
 			return err
-		case err != nil: // it is learned again
+		case err != nil: // the shipper rebuilds it
 			id.Destinations[name] = remembered{}
 		case f.Spool == "" || f.Spool == id.Spool:
 			id.Destinations[name] = remembered{Joined: f.Chain.Joined}
@@ -231,7 +232,7 @@ func (s *site) refuseNameless() error {
 	return nil
 }
 
-// mayHoldRecords reports whether a file is anything but a note, or a segment that was prepared and never used.
+// mayHoldRecords reports whether a file may hold records: it is neither a note, nor a segment that was prepared and never used.
 func (s *site) mayHoldRecords(dir, name string) (bool, error) {
 	if strings.HasSuffix(name, noteExt) || strings.HasSuffix(name, givenUpExt) {
 		return false, nil
@@ -247,12 +248,12 @@ func (s *site) mayHoldRecords(dir, name string) (bool, error) {
 	b := make([]byte, headerPad)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && err != io.EOF {
-		return true, nil // nobody can say
+		return true, nil // it is not known
 	}
 	return !allZero(b[:n]), nil
 }
 
-// readHeader reads a segment's header alone.
+// readHeader reads only the header of a segment.
 func readHeader(f io.ReaderAt) (*segment.Header, error) {
 	for size := headerPad; ; size = segment.MaxHeader { // few ledgers need more than a page
 		b := make([]byte, size)

@@ -14,8 +14,8 @@ import (
 
 const maxInstance = 255 // as long as a host name can be
 
-// checkInstance takes what JSON and a log line return as it was: a name that came back changed would start an epoch at
-// each open.
+// checkInstance accepts names that JSON and a log line reproduce unchanged: a name that is read back differently would start an
+// epoch at each open.
 func checkInstance(instance string) error {
 	if len(instance) < 1 || len(instance) > maxInstance || !utf8.ValidString(instance) || strings.ContainsFunc(instance, unicode.IsControl) {
 		return fmt.Errorf("instance %q does not have 1 to %d bytes of printable UTF-8", instance, maxInstance)

@@ -87,7 +87,7 @@ func TestIdentityOfNotes(t *testing.T) {
 	}
 }
 
-// Where nothing names the spool, files that may hold records are not given to a new one.
+// If no file names the spool, files that may hold records do not become those of a new spool.
 func TestNoNewIdentityForRecords(t *testing.T) {
 	for name, gone := range map[string][]string{
 		"segments":     {begunName, stageDir},
@@ -130,8 +130,8 @@ func removeAll(t *testing.T, d *disk, name string) {
 	}
 }
 
-// A stage record of another spool describes nothing here: its segment is staged again, under the key of this spool, and the other
-// one's files are kept for whoever put them here.
+// A stage record of another spool is not used: the segment is staged again, under the key of this spool, and the other
+// spool's files are kept for the operator.
 func TestForeignStageRecord(t *testing.T) {
 	stagedFiles := map[string][]byte{}
 	for _, foreign := range []bool{true, false} {

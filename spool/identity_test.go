@@ -197,8 +197,8 @@ func TestIdentityLastEpoch(t *testing.T) {
 	}
 }
 
-// Before any operation of an open that changes something, the power goes, or the disk: the next one finds the identity
-// of before or the new one.
+// If the power or the disk fails before any operation of Open that changes something, the next Open finds the old identity
+// or the new one.
 func TestIdentityPowerCut(t *testing.T) {
 	for names := vfs.NamesStrict; names <= vfs.NamesKept; names++ {
 		for seed := range uint64(10) {

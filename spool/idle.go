@@ -4,9 +4,9 @@ import (
 	"time"
 )
 
-// Idle reports whether a destination's chain covers everything that was ever taken, with nothing open behind it. If so it
-// promises, durably, that every segment to come begins at t or later: nothing will ever be stored in the folder of an
-// hour before t that the destination does not hold already. The promise outlives restarts, and clocks that are set back.
+// Idle reports whether a destination's chain covers every accepted record, and no segment is open. If so it
+// promises, durably, that every later segment is created at t or later: nothing more will be stored in the folder of an
+// hour before t. The promise survives restarts, and clocks that are set back by at most maxClockStep.
 func (s *Shelf) Idle(dest string) (t time.Time, idle bool, err error) {
 	d, done, err := s.holdChain(dest)
 	if err != nil {
@@ -16,7 +16,7 @@ func (s *Shelf) Idle(dest string) (t time.Time, idle bool, err error) {
 	s.mu.Lock()
 	c, delivered := d.chain, d.delivered
 	s.mu.Unlock()
-	// The journal first: a segment that it seals after its answer begins at t or later.
+	// Ask the journal first: a segment that it seals after this call was created at t or later.
 	t, empty := s.journal.promise(c.Through)
 	if !empty || len(s.cat.after(c.Segment, 1)) > 0 {
 		return time.Time{}, false, nil
@@ -25,8 +25,8 @@ func (s *Shelf) Idle(dest string) (t time.Time, idle bool, err error) {
 	return t, true, s.saveChain(d, c, delivered)
 }
 
-// Since returns a time before which no segment begins that a destination's chain does not cover, of those that are there and of those to
-// come. The zero time: this cannot be told at the moment.
+// Since returns a time before which no segment was or will be created that a destination's chain does not cover. The zero time: none is
+// known at the moment.
 func (s *Shelf) Since(dest string) (t time.Time, err error) {
 	t, idle, err := s.Idle(dest)
 	if err != nil || idle {
@@ -36,11 +36,11 @@ func (s *Shelf) Since(dest string) (t time.Time, err error) {
 	if err != nil {
 		return t, err
 	}
-	// The journal first: what it seals after its answer is in the catalogue.
+	// Ask the journal first: a segment that it seals after this call is then in the catalogue.
 	t, _ = s.journal.promise(c.Through)
 	for i, seg := range s.cat.after(c.Segment, 0) {
 		if i == 0 && seg.Records == 0 && seg.Last >= seg.First {
-			return time.Time{}, nil // in the place of one that is missing: nobody knows when that began
+			return time.Time{}, nil // it replaces a missing segment, whose creation time is not known
 		}
 		if t.IsZero() || seg.Created.Before(t) {
 			t = seg.Created.UTC()

@@ -43,7 +43,7 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// What was promised holds whatever the clock does: after a restart, and when nothing is left of what was delivered.
+// Idle's promise holds whatever the clock does: after a restart, and when all delivered segments are deleted.
 func TestClockSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(Options{Destinations: []string{"a"}})
@@ -103,7 +103,7 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
-// A sudden end is told with the segment that follows it, once.
+// A sudden end is reported once, with the segment that follows it.
 func TestUnaccountedInSegment(t *testing.T) {
 	w := newWorld(Options{Destinations: []string{"a"}})
 	s, err := open("/spool", w.mem, w.index.Open, &w.opts)
@@ -133,7 +133,8 @@ func TestUnaccountedInSegment(t *testing.T) {
 	}
 }
 
-// TestSince: what a chain does not cover begins at the time that Since tells, or later. It tells none if what was first is missing.
+// TestSince: segments that a chain does not cover are created at the time that Since returns, or later. It returns none if the first of
+// them is missing.
 func TestSince(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(Options{Destinations: []string{"a"}})

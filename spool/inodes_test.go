@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestNoInode: a spool on a file system that has room and no free inode stages, delivers and deletes everything, whatever
-// the order in which the destinations ask, also after a restart, and then takes records again.
+// TestNoInode: on a file system that has room but no free inode, a spool stages, delivers and deletes everything, in whatever
+// order the destinations ask, also after a restart, and then accepts records again.
 func TestNoInode(t *testing.T) {
 	for left := range 6 { // in the beginning
 		t.Run(strconv.Itoa(left), func(t *testing.T) { noInode(t, left) })

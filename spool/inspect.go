@@ -16,38 +16,38 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Inspection is what a spool's directory holds. Counts are those that an Open would come to.
+// Inspection describes a spool's directory. Counts are those that Open would find.
 type Inspection struct {
 	Dir      string
 	SpoolID  string
 	Class    string
 	Epoch    uint32
-	Instance string    // that wrote it last
+	Instance string    // the last owner
 	Created  time.Time // of the spool
-	// Holder names the process that has the spool open, or that had it when it died without closing it; otherwise empty.
+	// Holder names the process that has the spool open, or that had it when it died without closing it; otherwise it is empty.
 	Holder string
-	// Clean: the last process closed the spool. Otherwise a torn tail may have been left out of what follows.
+	// Clean: the last process closed the spool. Otherwise the fields below may leave out a torn tail.
 	Clean bool
-	// Frozen is why nothing may be deleted (Spool.Freeze), "" if it may.
+	// Frozen is why nothing may be deleted (Shelf.Freeze), "" if the spool is not frozen.
 	Frozen string
-	// Adopted: everything was delivered by AdoptedBy at that time; zero if it was not.
+	// Adopted is when AdoptedBy had delivered everything; zero if the spool was not adopted.
 	Adopted   time.Time
 	AdoptedBy string
 
-	// Segments in order, the one that was active included.
+	// Segments in order, including the one that was active.
 	Segments []Segment
 	Records  uint64 // in Segments
 	Bytes    uint64 // payload
 	Size     int64  // of the files of Segments
-	Next     uint64 // the sequence number behind the last record
+	Next     uint64 // the sequence number after the last record
 	Ledger   segment.Ledger
-	// Damages is what is damaged, and what an Open would find to be.
+	// Damages is the recorded damage, and the damage that Open would find.
 	Damages []Damage
-	// Destinations by name, those that were given up included.
+	// Destinations by name, including those that were given up.
 	Destinations map[string]Inspected
 }
 
-// Inspected is what a spool's directory says of a destination.
+// Inspected is what a spool's directory says about a destination.
 type Inspected struct {
 	Chain     Chain         `json:"chain"`
 	Delivered segment.Tally `json:"delivered"`
@@ -55,12 +55,12 @@ type Inspected struct {
 	Forgotten bool          `json:"forgotten,omitempty"` // given up by the operator
 }
 
-// Inspect looks at the spool in dir as Adopt would find it, and changes nothing: not one byte is written, and the file
-// system may be mounted read-only. It costs reading the ends of each segment and all of the one that was active.
+// Inspect describes the spool in dir as Adopt would find it, and changes nothing: not one byte is written, and the file
+// system may be mounted read-only. It reads both ends of each segment, and all of the one that was active.
 // Damage within sealed segments shows only when they are staged.
 //
-// fs.ErrNotExist: dir holds no spool. ErrLocked: a process on this host has it open; the Inspection has what its identity
-// says, and the Holder.
+// fs.ErrNotExist: dir holds no spool. ErrLocked: a process on this host has it open; the Inspection then has only the fields of its
+// identity, and the Holder.
 func Inspect(dir string) (*Inspection, error) { return inspect(vfs.OS(), dir) }
 
 func inspect(fsys vfs.FS, dir string) (*Inspection, error) {
@@ -96,7 +96,7 @@ func inspect(fsys vfs.FS, dir string) (*Inspection, error) {
 	return in, in.preview(fsys, id)
 }
 
-// look reads the marks.
+// look reads the marks of a clean end, of Freeze and of an adoption.
 func (in *Inspection) look(fsys vfs.FS) error {
 	_, err := fsys.Stat(filepath.Join(in.Dir, cleanName))
 	if in.Clean = err == nil; err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -110,7 +110,7 @@ func (in *Inspection) look(fsys vfs.FS) error {
 	return err
 }
 
-// preview does what Open does, in memory.
+// preview opens the spool in memory, and fills in what it finds.
 func (in *Inspection) preview(fsys vfs.FS, id *identity) error {
 	o := (&Options{
 		Class: id.Class, Instance: id.Instance, Destinations: id.known(nil), SegmentBytes: minSegmentBytes, MaxBytes: 1 << 60,

@@ -9,14 +9,14 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Join adds a destination while the spool is open. It is owed every record that is still here, from the oldest segment after
-// which nothing is missing, and every later one: the same as if Open had been given its name now. From its return on no segment
-// is deleted that the destination does not have. A name that is one of the spool's already is no error.
+// Join adds a destination while the spool is open. The destination is owed every later record, and every record still in the spool,
+// from the oldest segment after which no segment is missing: the same as if its name were passed to Open now. After Join returns, no
+// segment is deleted that the destination does not have. If the spool already has the destination, Join does nothing.
 //
-// If Join fails, nothing has changed, but for one case: the disk fails so that it is not certain which destinations spool.json names
-// after a power cut. The destination is then owed its records, and Join has to be called again.
+// If Join fails, nothing has changed, with one exception: if the disk fails so that it is not certain which destinations spool.json
+// names after a power cut, the destination is owed its records, and the caller must call Join again.
 //
-// A name that was given up before, and a spool that was adopted, are refused: Open judges what they are owed.
+// Join refuses a name that was given up before, and an adopted spool: there only Open can determine which records are owed.
 func (s *Shelf) Join(name string) error {
 	if err := segment.CheckDestination(name); err != nil {
 		return fmt.Errorf("spool: join: %w", err)
@@ -47,15 +47,16 @@ func (s *Shelf) Join(name string) error {
 
 // join is Join for a name that is new. s.naming is held.
 func (s *Shelf) join(name string) error {
-	s.pruning.Lock() // nothing is deleted between the look at what is here and the destination's claim to it
+	s.pruning.Lock() // no segment is deleted before the new destination counts
 	defer s.pruning.Unlock()
 	d := &destination{name: name}
 	c := s.beginning()
-	// In the order of Open: a chain state without a name in spool.json means nothing, a name without a state means a lost one.
+	// The state first, as in Open: a chain state without a name in spool.json is ignored, but a name without a state means that the
+	// state is lost.
 	if err := s.saveChain(d, c, segment.Tally{}); err != nil {
 		return err
 	}
-	id := *s.id // of which nothing else ever changes
+	id := *s.id // only Destinations ever changes
 	id.Destinations = maps.Clone(id.Destinations)
 	id.Destinations[name] = remembered{Joined: c.Joined}
 	err := id.save(s.fs, s.dir)
@@ -77,9 +78,9 @@ func (s *Shelf) join(name string) error {
 	return nil
 }
 
-// unnamed reports whether spool.json certainly does not name a destination, after an attempt to add the name has failed: either
-// the file has not changed, or the one before was written again. It must be certain, because a name without a chain state is a
-// lost chain. s.naming is held.
+// unnamed reports whether it is certain that spool.json does not name a destination, after an attempt to add the name has failed:
+// either the file has not changed, or unnamed has written the previous contents again. Certainty is needed because a name without
+// a chain state means a lost chain. s.naming is held.
 func (s *Shelf) unnamed(name string) bool {
 	if id, err := loadIdentity(s.fs, s.dir); err == nil {
 		if _, ok := id.Destinations[name]; !ok {
@@ -89,13 +90,13 @@ func (s *Shelf) unnamed(name string) bool {
 	return s.id.save(s.fs, s.dir) == nil
 }
 
-// beginning returns the chain of a destination that has nothing yet. s.pruning is held.
+// beginning returns the chain of a destination that has no segment yet. s.pruning is held.
 func (s *Shelf) beginning() Chain {
-	// In this order: a segment that is sealed in between is owed, also if another destination has it already.
+	// This order matters: a segment that is sealed in between must be owed, even if another destination has it already.
 	last := s.furthest()
 	through := s.journal.sealedThrough()
 	number, first := s.cat.oldest(through + 1)
-	if number == 0 { // what was sealed is deleted, because every destination has it
+	if number == 0 { // all sealed segments are deleted, because every destination has them
 		number = last + 1
 	}
 	return Chain{Spool: s.id.Spool, Epoch: 1, Segment: number - 1, Through: first - 1, Joined: first}
@@ -111,8 +112,8 @@ func (s *Shelf) furthest() (number uint64) {
 	return number
 }
 
-// oldest returns number and first sequence number of the oldest segment from which on nothing is missing before next; 0 and next
-// if there is no such segment. One before a hole is left over from a deletion: every destination had what was in the hole.
+// oldest returns number and first sequence number of the oldest segment from which no record is missing up to next; 0 and next
+// if there is no such segment. A segment before a hole is left over from a deletion: every destination has the records in the hole.
 func (c *catalogue) oldest(next uint64) (number, first uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -96,7 +96,7 @@ func mustChain(t *testing.T, s *Spool, dest string) Chain {
 	return c
 }
 
-// TestJoinRefused: what Open has to judge, and what cannot be a name.
+// TestJoinRefused: Join refuses cases that only Open can decide, and invalid names.
 func TestJoinRefused(t *testing.T) {
 	d := memDir()
 	s := d.open(t, Options{Destinations: []string{"a", "b"}})

@@ -8,19 +8,19 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// journal is the write path: it takes batches into memory, writes them to the active segment, makes them durable, and seals
-// the segments that have ended. A segment that is sealed goes to the shelf.
+// journal is the write path: it accepts batches into memory, writes them to the active segment, makes them durable, and seals
+// segments. A sealed segment is passed to the shelf.
 //
 // # Guards
 //
 // mu guards every field below it that does not say otherwise. The writer role owns active (apart from its fields that say
-// otherwise), spans and witness notes of the active segment: only its holder replaces active, and does so with mu held too.
-// Signals to goroutines (kick, syncKick, relay) need no guard. No file is touched while mu is held.
+// otherwise), spans, and the witness notes of the active segment. Only its holder replaces active, and holds mu while it does.
+// Signals to goroutines (kick, syncKick, relay) need no guard. No file is accessed while mu is held.
 //
 // # Invariants
 //
-// taken ≥ written ≥ durable. Everything between the synced position of the queue and its end is in memory, so that whatever
-// a failed file has lost can be written again. rolled holds segments in the order of their numbers, all of them below active.
+// taken ≥ written ≥ durable. All records between the synced position of the queue and its end are in memory, so that those
+// that a failed file has lost can be written again. rolled holds segments in the order of their numbers, all of them below active.
 type journal struct {
 	*site
 	space   *space
@@ -39,11 +39,11 @@ type journal struct {
 
 	tail    queue
 	active  *active   // the segment being written, nil if the next block begins one
-	left    int64     // bytes in active that are not written yet
-	spans   []span    // of the writer, which uses it again
+	left    int64     // free bytes in active
+	spans   []span    // a buffer that the writer reuses
 	rolled  []*rolled // ended segments that wait for their footer
 	sealing waitList
-	begun   time.Time // when the latest segment began, or may begin at the earliest
+	begun   time.Time // when the latest segment was created, or the earliest time at which the next one may be
 
 	writer role // writes the tail to the log
 	syncer role // makes it durable
@@ -54,37 +54,37 @@ type journal struct {
 	lifeBudget
 }
 
-// journalShelf is what the journal asks of the shelf.
+// journalShelf has the methods of the shelf that the journal calls.
 type journalShelf interface {
-	// put adds a segment that was sealed. It is called with journal.mu held, so that the segment is in one half at any time.
+	// put adds a sealed segment. It is called with journal.mu held, so that the segment is always in exactly one half.
 	put(seg *sealed)
 	// remember puts segments into the index.
 	remember(segs ...*sealed)
-	// recordBytes adds up the files that records need: one for each sealed segment.
+	// recordBytes returns the total size of the files that hold the records, one file for each sealed segment.
 	recordBytes() int64
 }
 
-// doors is whether batches are let in, and who waits. journal.mu guards it.
+// doors says whether batches are accepted, and which callers wait. journal.mu guards it.
 type doors struct {
 	closed    bool
-	shut      bool // nothing is let in any more
-	full      bool // somebody found no room since there was more
+	shut      bool // no batch is accepted any more: see Shelf.Shut
+	full      bool // an append has found no room since room was last freed
 	fullness  fullness
-	lastCalls uint64 // how often LastCall came
-	oversize  int    // batches above the memory budget that wait for an empty queue: until they are in, nothing else is
+	lastCalls uint64 // how often LastCall was called
+	oversize  int    // batches above the memory budget that wait for an empty queue: no other batch is accepted before them
 	room      waitList
 	blocked   blockedTimes
 }
 
 // marks are places in the log. journal.mu guards them. taken ≥ written ≥ durable.
 type marks struct {
-	taken uint64 // last sequence number given
-	// accepted is when it was given, 0 if not by this process.
+	taken uint64 // last sequence number assigned
+	// accepted is when this process assigned it, 0 if an earlier process has.
 	accepted hist.Start
 	found    uint64 // taken, when the spool was opened; fixed
 	written  uint64
 	durable  uint64
-	// The same in the log as it is being written; after a failure place goes back to placed.
+	// Places in the log as it is being written; after a failure place goes back to placed.
 	place  place // at tail.written
 	placed place // at tail.synced
 	// sealedEnd is the end of the last sealed segment.
@@ -93,24 +93,24 @@ type marks struct {
 
 // books is the ledger, and how much of it the log has. journal.mu guards it.
 type books struct {
-	ledger      segment.Ledger // Kept is what was written at least once
-	ledgerDirty bool           // since the last one in the log
+	ledger      segment.Ledger // Kept counts every record once, even if it was written twice
+	ledgerDirty bool           // ledger has changed since the last one in the log
 	ledgerTime  time.Time      // of the last one in the log
 	lastEnd     segment.Ledger // at the end of the segment before the active one
 }
 
-// fault is why nothing can be written now. journal.mu guards it.
+// fault is the reason why nothing can be written now. journal.mu guards it.
 type fault struct {
 	failed  error
 	noSpace bool // the reason is a full disk
 	retryAt time.Time
 }
 
-// pace is what the flusher and the background sync go by. journal.mu guards the times and counts.
+// pace determines when the flusher and the background sync act. journal.mu guards the times and counts.
 type pace struct {
-	urgent       bool      // somebody waits for memory
-	pendingSince time.Time // since when records wait that only the flusher will write
-	dirtySince   time.Time // since when written bytes wait for their sync
+	urgent       bool      // an append waits for memory
+	pendingSince time.Time // since when there are records that only the flusher will write
+	dirtySince   time.Time // since when there are written bytes that are not synced
 	unsynced     int64     // bytes written since the last sync
 	kick         chan struct{}
 	syncKick     chan struct{}
@@ -132,20 +132,20 @@ func (j *journal) drop() {
 	j.witness.close()
 }
 
-// journalState is what the journal says of itself.
+// journalState is a snapshot of the journal.
 type journalState struct {
 	taken, written, durable uint64
 	pending                 segment.Tally // in memory and not written
-	again                   segment.Tally // of these, what was written before to a file that has failed
-	unsealed                segment.Tally // behind the last sealed segment
-	oldest                  time.Time     // when the first segment of that began, zero if none has
-	memory                  int64         // that the queue takes
+	again                   segment.Tally // of pending, the records that were written before to a file that has failed
+	unsealed                segment.Tally // in the log after the last sealed segment
+	oldest                  time.Time     // when the first unsealed segment was created, zero if there is none
+	memory                  int64         // used by the queue
 	last                    time.Time     // see Stats.LastAppend
 	full                    bool
 	failed                  error
 }
 
-// look calls fn with the state of the journal, and keeps the journal as it is meanwhile: no segment goes to the shelf.
+// look calls fn with the state of the journal. The journal does not change meanwhile: no segment is passed to the shelf.
 func (j *journal) look(fn func(journalState)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -163,7 +163,7 @@ func (j *journal) look(fn func(journalState)) {
 	})
 }
 
-// oldest returns when the first segment began that is not sealed, zero if there is none. j.mu is held.
+// oldest returns when the first unsealed segment was created, zero if there is none. j.mu is held.
 func (j *journal) oldest() time.Time {
 	switch {
 	case len(j.rolled) > 0:
@@ -174,7 +174,7 @@ func (j *journal) oldest() time.Time {
 	return time.Time{}
 }
 
-// lastAppend returns when the newest batch was taken. j.mu is held.
+// lastAppend returns when the newest batch was accepted. j.mu is held.
 func (j *journal) lastAppend() time.Time {
 	if j.accepted == 0 {
 		return time.Time{}
@@ -182,7 +182,7 @@ func (j *journal) lastAppend() time.Time {
 	return time.Now().Add(-j.accepted.Time())
 }
 
-// unsealed counts what the log holds behind the last sealed segment. j.mu is held, or the spool is being opened.
+// unsealed counts the records in the log after the last sealed segment. j.mu is held, or the spool is being opened.
 func (j *journal) unsealed() segment.Tally {
 	kept := j.ledger.Kept
 	return segment.Tally{Records: kept.Records - j.sealedEnd.seq, Bytes: kept.Bytes - j.sealedEnd.bytes}

@@ -11,9 +11,7 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// The goroutines of a spool. None of them is on the way of an Append: they do what nobody waits for.
-
-// start starts them. They end with ctx.
+// start starts the goroutines of the spool, which end with ctx. Except for the relay, no Append normally waits for them.
 func (s *Spool) start(ctx context.Context) {
 	for _, f := range []func(context.Context){s.journal.flusher, s.journal.backgroundSync, s.journal.relaySyncs, s.keeper} {
 		s.running.Add(1)
@@ -24,23 +22,23 @@ func (s *Spool) start(ctx context.Context) {
 	}
 }
 
-// keeper seals what was rolled, rolls what is old, deletes what was delivered, and keeps a spare segment ready. It does
-// so in this order, one after the other: a segment that can be sent comes before disk space that can be won, and both
-// before a spare, without which the next roll is slower but not wrong.
+// keeper seals rolled segments, deletes delivered ones, keeps a spare segment ready, and rolls old segments, one task after
+// another. Sealing comes first, because it lets a segment be sent; deletion second, because it frees disk space; the spare after
+// both, because the next roll is only slower without it.
 func (s *Spool) keeper(ctx context.Context) {
 	for {
 		again := s.journal.sealRolled()
 		again = min(again, s.shelf.prune())
 		s.damages.weigh()
 		again = min(again, s.journal.keepSpare(), s.journal.rollAged(), s.watchDisk(), s.journal.markDurable())
-		if event, err := wait.For(ctx, again, s.work); err != nil && event == wait.Passed { // the next Open deletes what is left
-			s.journal.sealRolled() // once more: without it the next Open has to
+		if event, err := wait.For(ctx, again, s.work); err != nil && event == wait.Passed { // the next Open deletes the rest
+			s.journal.sealRolled() // one last time: otherwise the next Open would have to seal
 			return
 		}
 	}
 }
 
-// watchFull says in the log whether the spool is full. The keeper calls it each second.
+// watchFull logs whether the spool is full. The keeper calls it each second.
 func (s *Spool) watchFull() {
 	r, tell := s.journal.lookFull()
 	if !tell {
@@ -68,7 +66,7 @@ func (s *Spool) watchFull() {
 	s.log.Error("spool: FULL: "+does+cure, attrs...)
 }
 
-// pendingEach says what is pending for each destination, as a group of log attributes.
+// pendingEach returns the pending records of each destination, as a group of log attributes.
 func (s *Spool) pendingEach() slog.Attr {
 	pending := s.pending()
 	var list []any
@@ -78,16 +76,16 @@ func (s *Spool) pendingEach() slog.Attr {
 	return slog.Group("pending", list...)
 }
 
-// watchDisk looks how full the file system is, and returns when to look again. It never ceases: other programs fill the
-// disk and free it without telling anybody, so that this look is the only event that is certain to end a wait for room
-// which they have caused. An idle spool looks too, since no sender comes back before the class is ready again.
+// watchDisk checks how full the file system is, and returns when to check again. It never stops: other programs fill the
+// disk and free it without notice, so this check is the only event that is certain to end a wait for room
+// that they have caused. An idle spool checks too, since senders come back only when the class is ready again.
 func (s *Spool) watchDisk() time.Duration {
-	s.watchFull() // before those who wait are woken: it counts them
+	s.watchFull() // before the waiting appends are woken, because it counts them
 	s.space.lookAtDisk()
 	_ = s.space.fillInodes()
 	return diskEvery
 }
 
-// diskEvery is how often the spool looks at the free space of its file system, and so the longest that an append waits
-// after another program has freed some.
+// diskEvery is how often the spool checks the free space of its file system, and so the longest time that an append waits
+// after another program has freed space.
 const diskEvery = time.Second

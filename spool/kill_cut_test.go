@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
-// kill returns the world as the death of the process leaves it: what was written is there, and not more durable than it was.
+// kill returns the world as the death of the process leaves it: all writes are there, but no more of them are durable than before.
 func (w *world) kill() *world {
 	k := w.clone(vfs.Crash{}, index.Fate{})
 	w.mu.Lock()
@@ -24,7 +24,7 @@ func (w *world) kill() *world {
 	return k
 }
 
-// goOn is the life of the process behind one that was killed. What it finds, it promises.
+// goOn is the life of the process after one that was killed. It promises all records that it finds.
 func (w *world) goOn(ctx context.Context, fsys vfs.FS) error {
 	o := w.opts
 	s, err := open("/spool", fsys, w.index.Open, &o)
@@ -49,7 +49,7 @@ func (w *world) goOn(ctx context.Context, fsys vfs.FS) error {
 }
 
 // TestKillsThenPowerCuts kills the process before an operation that changes something, and cuts the power while the next
-// one works with what it found: in the memory of the kernel, as long as nobody has made it durable.
+// process works with the writes that it found, which may still be only in the kernel's page cache.
 func TestKillsThenPowerCuts(t *testing.T) {
 	t.Parallel()
 	killStride, cutStride := 19, 11
@@ -125,14 +125,14 @@ func TestFailedSyncIsNotBelievedByTheNextProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := uint64(10)
-		// With a spare there is a file to write again to what could not be synced. It cannot be synced either, and goes.
+		// With a spare there is a file for the records that could not be synced. It cannot be synced either, and is removed.
 		for spare := false; !spare; runtime.Gosched() {
 			s.journal.mu.Lock()
 			spare = s.space.spare != nil
 			s.journal.mu.Unlock()
 		}
 		if sealing {
-			// The segment's own sync is over: the one behind the footer is the first to fail.
+			// The sync of the segment's blocks is over: the sync after the footer is the first to fail.
 			broken.Store(true)
 			if err := s.journal.endActive(0, false); err != nil {
 				t.Fatal(err)
@@ -164,8 +164,8 @@ func TestFailedSyncIsNotBelievedByTheNextProcess(t *testing.T) {
 	}
 }
 
-// A manifest may be sent once Propose has returned nil, so that it must outlive a power cut then, also where an attempt
-// before had come to everything but the last sync: proposed again, with other bytes, the spool would fence itself.
+// A manifest may be sent once Propose has returned nil, so it must survive a power cut then, even if an earlier attempt
+// did everything but the last sync: if it were proposed again with other bytes, the spool would fence itself.
 func TestProposedAgainIsDurable(t *testing.T) {
 	w := newWorld(Options{Destinations: []string{"a"}})
 	var broken atomic.Bool

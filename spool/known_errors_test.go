@@ -18,9 +18,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// What has gone wrong in other people's disk buffers: the scenarios that Vector keeps in the known_errors.rs of its disk
-// buffer, in our words. A file is damaged between two lives of a spool; what is lost has to be told exactly, everything
-// else to arrive, and nothing may hang, come back to life, or be counted twice.
+// Errors known from other disk buffers: the scenarios in the known_errors.rs of Vector's disk buffer, rewritten. A file is damaged
+// between two lives of a spool. The lost records must be reported exactly, all others must arrive, and none may block the spool,
+// come back, or be counted twice.
 
 // scene is a spool of two sealed segments with the records 1 to 10 and 11 to 20, and an active one with 21 to 30, each
 // block of two records synced before the next one.
@@ -49,23 +49,23 @@ func gap(first, last uint64) *segment.Range { return &segment.Range{First: first
 
 func TestKnownErrors(t *testing.T) {
 	for _, k := range []knownError{
-		// A block without a length, at the beginning of what is not sealed: a reader that waits for it waits for ever.
+		// A block without a length at the start of the unsealed segment: a reader that waits for it would wait indefinitely.
 		{name: "first block is zeroes", orderly: true, hurt: func(s *scene) { s.zero(2, 21, segment.BlockHeaderSize) }, lost: gap(21, 22)},
 		{name: "first block is zeroes, after a crash", hurt: func(s *scene) { s.zero(2, 21, segment.BlockHeaderSize) }, lost: gap(21, 22)},
 		// A segment that ends in the middle of a record although the writer has gone on to the next one.
 		{name: "sealed segment is cut", hurt: func(s *scene) { s.cut(1, 17, 100) }, lost: gap(17, 20)},
 		{name: "sealed segment is cut at a block's end", hurt: func(s *scene) { s.cut(1, 17, 0) }, lost: gap(17, 20)},
-		// What was acknowledged is damaged before it is deleted: of no interest to anybody.
+		// An acknowledged segment is damaged before it is deleted: this is not reported.
 		{name: "acknowledged segment is damaged", acked: 2, hurt: func(s *scene) { s.flip(1, 19); s.flip(0, 1) }},
 		{name: "acknowledged segment is cut", acked: 2, hurt: func(s *scene) { s.cut(1, 13, 7) }},
 		// The next record to be sent is damaged, or follows one that is and has been acknowledged.
 		{name: "next block to send is damaged", acked: 1, hurt: func(s *scene) { s.flip(1, 11) }, lost: gap(11, 12)},
 		{name: "block before the next one to send is damaged", acked: 1, hurt: func(s *scene) { s.flip(0, 9) }},
-		// Damage in the middle ends neither reading nor the life of what follows, at a start or without one.
+		// Damage in the middle neither ends reading nor affects later records, at a start or without one.
 		{name: "block in a sealed segment is damaged", hurt: func(s *scene) { s.flip(1, 13) }, lost: gap(13, 14)},
 		{name: "block in the active segment is damaged", hurt: func(s *scene) { s.flip(2, 25) }, lost: gap(25, 26)},
 		{name: "block in the active segment is damaged, after an orderly end", orderly: true, hurt: func(s *scene) { s.flip(2, 25) }, lost: gap(25, 26)},
-		// A checksum that holds over what is no record at all.
+		// The checksum is right, but the contents are not records.
 		{name: "block holds no records", hurt: func(s *scene) { s.scramble(1, 15) }, lost: gap(15, 16)},
 		{name: "block in the active segment holds no records", hurt: func(s *scene) { s.scramble(2, 23) }, lost: gap(23, 24)},
 		// The last block: after an orderly end it was whole, so it is damage, and after a crash if the note of the newest
@@ -76,9 +76,9 @@ func TestKnownErrors(t *testing.T) {
 		{name: "last block is zeroes, after a crash", hurt: func(s *scene) { s.zero(2, 29, 2048) }, lost: gap(29, 30)},
 		{name: "last block is torn", hurt: func(s *scene) { s.unnote(); s.flip(2, 30) }, end: 28},
 		{name: "last block was not written", hurt: func(s *scene) { s.unnote(); s.zero(2, 29, 2048) }, end: 28},
-		// Torn and behind it whole again, as a power cut may leave blocks that were synced together: none comes back to life.
+		// A torn block with intact ones after it, as a power cut may leave blocks that were synced together: none of these come back.
 		{name: "tail is torn in the middle", hurt: func(s *scene) { s.unnote(); s.unmark(); s.flip(2, 27) }, end: 26},
-		// What the destinations have cannot have been a torn tail.
+		// Delivered records cannot be missing because of a torn tail.
 		{name: "log is shorter than what was acknowledged", acked: 3, hurt: func(s *scene) { s.flip(2, 29) }},
 		// The index and the mark speak of less, or of more, than there is.
 		{name: "index is older than the segments", hurt: func(s *scene) { *s.index = *s.index.Crash(index.Fate{Aged: 1}) }},
@@ -96,7 +96,7 @@ func TestKnownErrors(t *testing.T) {
 		{name: "newest sealed segment is cut", noActive: true, hurt: func(s *scene) { s.truncate(1, headerPad+1100+100) }, lost: gap(13, 20), end: 20},
 		{name: "newest sealed segment is empty", noActive: true, hurt: func(s *scene) { s.truncate(1, 0) }, lost: gap(11, 20), end: 20},
 		{name: "newest sealed segment is cut, index lost", noActive: true, hurt: func(s *scene) { *s.index = index.Mem{}; s.cut(1, 17, 100) }, lost: gap(17, 20), end: 20},
-		// A file is another segment's, whose header is damaged: what is left of that must not be read as this segment's.
+		// A file is another segment's, and its header is damaged: its blocks must not be read as this segment's.
 		{name: "active segment is an earlier one, whose header is damaged", hurt: func(s *scene) { s.become(2, 0) }, lost: gap(21, 30)},
 		{name: "sealed segment is an earlier one, whose header is damaged", hurt: func(s *scene) { *s.index = index.Mem{}; s.become(1, 0) }, lost: gap(11, 20)},
 		// The header of a sealed segment is zeroes, and the file is no spare for that.
@@ -246,7 +246,7 @@ func (s *scene) repair(refused bool) {
 	}
 }
 
-// block returns where the block that begins with record i begins in a segment, and the file's bytes.
+// block returns the offset of the block that begins with record i in a segment, and the file's bytes.
 func (s *scene) block(seg int, i uint64) (off int64, data []byte) {
 	s.Helper()
 	data, err := vfs.ReadFile(s.d.fs, s.seg[seg], 1<<30)
@@ -325,7 +325,7 @@ func (s *scene) truncate(seg int, n int64) {
 // zeroAt overwrites n bytes of a segment.
 func (s *scene) zeroAt(seg int, off int64, n int) { s.write(seg, make([]byte, n), off) }
 
-// unnote makes the spool forget what is noted of the newest segment outside of it.
+// unnote removes the note of the newest segment.
 func (s *scene) unnote() {
 	s.Helper()
 	if err := s.d.fs.Remove("/spool/" + begunName); err != nil {
@@ -354,7 +354,7 @@ func (s *scene) scramble(seg int, i uint64) {
 	})
 }
 
-// unmark makes the blocks of the last two commits forget that what lies before them is durable.
+// unmark removes from the blocks of the last two commits the mark that earlier blocks are durable.
 func (s *scene) unmark() {
 	off, _ := s.block(2, 27)
 	for _, i := range []uint64{27, 29} {

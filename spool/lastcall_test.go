@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// waiters begins n Appends of a batch each, numbered from first on, and returns where their results come. They are all
+// waiters begins n Appends of a batch each, numbered from first on, and returns the channel of their results. They are all
 // parked when it returns.
 func waiters(ctx context.Context, s *Spool, first, n, records, size int) <-chan error {
 	results := make(chan error, n)
@@ -27,8 +27,8 @@ func waiters(ctx context.Context, s *Spool, first, n, records, size int) <-chan 
 	return results
 }
 
-// What listeners have in hand at the end is more than half of the reserve for staging. It is kept all the same, once; and
-// the spool can be emptied from there, in the next process too.
+// The listeners hold more records at the end than half of the reserve for staging. The records are kept nevertheless, once; and
+// the spool can still be emptied, also by the next process.
 func TestLastCallKeepsWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
@@ -87,7 +87,7 @@ func TestLastCallKeepsWhatWaits(t *testing.T) {
 	})
 }
 
-// The disk itself bounds what is kept over the quota: staging and sealing need its last blocks.
+// The disk limits the records kept over the quota: staging and sealing need its last blocks.
 func TestLastCallLeavesTheReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := vfs.NewMem()

@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// The names in a spool's directory. Everything but the index is needed; the index can be made again from the rest.
+// The names in a spool's directory. Everything but the index is needed; the index can be rebuilt from the rest.
 //
 //	spool.json                identity: spool id, epoch, instance, class, destinations
 //	LOCK                      held, and names the holder, while the spool is open
 //	clean                     the clean mark: present only between an orderly Close and the next Open
-//	life                      what a process that has the spool open may have in memory: gone after an orderly Close
+//	life                      how much a process that has the spool open may hold in memory: gone after an orderly Close
 //	adopted                   present when an adopter has delivered everything, until the next Open
 //	frozen                    present while nothing may be deleted: see Freeze
-//	begun                     the newest segment: that it was begun, and how far it is durable
-//	ledger.json               the ledger, when no segment is left to hold it
-//	index.db                  bbolt: what is known of the sealed segments
+//	begun                     the newest segment: its number, and how far it is durable
+//	ledger.json               the ledger, when no segment is left that contains it
+//	index.db                  bbolt: a description of each sealed segment
 //	seg/<16 hex>.seg          segments by number
 //	stage/<16 hex>.obj        staged files, and beside each its stage record, .json
 //	chain/<destination>.json  chain state and delivered counts
-//	chain/<destination>.next  the proposed manifest, after a line that says for which place, and whether it is final
-//	free/<16 hex>             files of deleted segments, to be used again
-//	free/inode-<n>            empty files: inodes that are kept for the moment when there are no others
-//	damaged/                  files that are damaged or cannot be used: they may be the only copy of something, count against
+//	chain/<destination>.next  the proposed manifest, after a line with its epoch and number, and whether it is final
+//	free/<16 hex>             files of deleted segments, to be reused
+//	free/inode-<n>            empty files: a reserve of inodes for when the file system has no others
+//	damaged/                  files that are damaged or cannot be used: they may be the only copy of some records, count against
 //	                          the quota, and stay until the operator removes them
-//	kept-<time>/              what a repair has replaced, with its plan: see PlanRepair. The operator removes it
-//	damaged/<16 hex>.json     what is damaged in a segment, and .given-up: the operator's word that it is given up
+//	kept-<time>/              the files that a repair has replaced, with its plan: see PlanRepair. The operator removes it
+//	damaged/<16 hex>.json     a note of the damage in a segment, and .given-up: the ranges that the operator has given up
 const (
 	lockName    = "LOCK"
 	cleanName   = "clean"

@@ -7,16 +7,16 @@ import (
 	"maps"
 )
 
-// Left is how much a chain that another owner continues contains of a spool.
+// Left says how much of this spool is in a chain that another owner continues.
 type Left struct {
-	Segment uint64 // the last segment of which it says everything
-	Through uint64 // the last record that it contains, which may be in the segment that follows
-	// Stated: it names the records of the segment that follows as well, to the last one, and states other losses.
+	Segment uint64 // the last segment whose records and losses the chain lists completely
+	Through uint64 // the last record of this spool in the chain, which may be in the segment after Segment
+	// Stated: the chain also lists all records of the segment after Segment, but other losses than this spool's.
 	Stated bool
 }
 
-// Leave ends this spool's part of a destination's chain after another owner has written a different manifest at the next place. The
-// destination is still owed every record after that part; they are delivered under another identity, see Rename.
+// Leave ends this spool's part of a destination's chain after another owner has written a different manifest under the next number.
+// The destination is still owed every record after that part; they are delivered under another spool id, see Rename.
 func (s *Shelf) Leave(dest string, at Left) error {
 	return s.move(dest, func(c Chain) (Chain, error) {
 		if at.Segment < c.Segment || at.Through < c.Through {
@@ -28,14 +28,14 @@ func (s *Shelf) Leave(dest string, at Left) error {
 	})
 }
 
-// Rename gives a destination's chain that was left the identity under which it goes on there. It has to be the same for
-// whoever has the same record, or losses, where the two part, and for nobody else.
+// Rename begins a new chain under the spool id name at a destination whose chain was left. name must be the same for every
+// owner that has the same record, or losses, where the two chains diverge, and different for all others.
 func (s *Shelf) Rename(dest, name string) error {
 	return s.move(dest, func(c Chain) (Chain, error) {
 		if !c.Left {
 			return c, nil
 		}
-		// First where to look for the chain should its state be lost.
+		// Save the new id first, so that the chain can be found if its state is lost.
 		if err := s.call(dest, name, Left{c.Segment, c.Through, c.Stated}); err != nil {
 			return c, err
 		}
@@ -43,11 +43,11 @@ func (s *Shelf) Rename(dest, name string) error {
 	})
 }
 
-// call remembers the identity that a destination's chain has, and where it begins.
+// call remembers the spool id of a destination's chain, and where the chain begins.
 func (s *Shelf) call(dest, name string, from Left) error {
 	s.naming <- struct{}{}
 	defer func() { <-s.naming }()
-	id := *s.id // of which nothing else ever changes
+	id := *s.id // only Destinations ever changes
 	id.Destinations = maps.Clone(id.Destinations)
 	rem := id.Destinations[dest]
 	rem.Spool, rem.Joined, rem.Segment, rem.Stated = name, from.Through+1, from.Segment, from.Stated
@@ -61,8 +61,8 @@ func (s *Shelf) call(dest, name string, from Left) error {
 	return nil
 }
 
-// Enter moves a destination's chain on behind a final manifest, into the next epoch: another owner has written it, who had
-// less to deliver.
+// Enter continues a destination's chain after a final manifest, in the next epoch. It is for a final manifest of another owner that
+// had fewer records to deliver.
 func (s *Shelf) Enter(dest string) error {
 	return s.move(dest, func(c Chain) (Chain, error) {
 		if c.Final && !c.Left {
@@ -72,8 +72,8 @@ func (s *Shelf) Enter(dest string) error {
 	})
 }
 
-// after is where a chain goes on that has ended: in the epoch that it was handed over to, or else in the next one. Whoever
-// goes on with it finds the same place, so that of several owners one gets it.
+// after returns the state in which a chain continues that has ended: in the epoch to which it was handed over, otherwise in the
+// next one. Every owner that continues the chain computes the same epoch, so that only one of several can take it.
 func (c Chain) after() Chain {
 	c.Before, _ = c.Last()
 	to := c.ClosedBy
@@ -100,7 +100,7 @@ func (s *Shelf) move(dest string, change func(Chain) (Chain, error)) error {
 	}
 	delivered.Add(s.cat.sum(old.Segment, c.Segment))
 	d.proposal = nil
-	// What was proposed stands nowhere: somebody else's manifest has its number.
+	// The proposed manifest is at no destination: another owner's manifest has its number.
 	if err := s.fs.Remove(s.proposalPath(dest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: withdraw: %w", err)
 	}

@@ -12,8 +12,8 @@ import (
 func (j *journal) account(a segment.Account) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	// Baselines of sockets go into the log with the counts they belong to: a listener that takes a socket over from an
-	// earlier process (systemd keeps them open across restarts) counts on from there.
+	// The drop counters of sockets are logged together with the counts that they belong to: a listener that takes over a socket
+	// from an earlier process (systemd keeps sockets open across restarts) counts from there.
 	waited := j.blocked.report(a.Socket)
 	if o := a.Lost[segment.KernelOverflow]; o.Records > 0 && waited {
 		a.Lost[segment.SpoolFull].Add(o)
@@ -48,8 +48,8 @@ func (j *journal) copyLedger() segment.Ledger {
 	return *l
 }
 
-// change lets the shelf change the ledger. fn is called with j.mu held, so that it can change the shelf's own account at the
-// same moment. It returns whether the change is reason enough to write a ledger to the log.
+// change lets the shelf change the ledger. fn is called with j.mu held, so that it can change the shelf's own fields at the
+// same moment. It returns whether the ledger must be written to the log because of the change.
 func (j *journal) change(fn func(l *segment.Ledger) (write bool)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -58,7 +58,7 @@ func (j *journal) change(fn func(l *segment.Ledger) (write bool)) {
 	}
 }
 
-// atSealedEnd returns the ledger, with what was kept up to the end of the last sealed segment.
+// atSealedEnd returns the ledger, with the records that were kept up to the end of the last sealed segment.
 func (j *journal) atSealedEnd() *segment.Ledger {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -74,8 +74,8 @@ func (j *journal) sealedThrough() uint64 {
 	return j.sealedEnd.seq
 }
 
-// orphan returns the ledger at the durable end of the log if no file of the journal holds it, otherwise nil. A segment that is
-// being written holds it once its header is on stable storage: until then a power cut may leave nothing of it.
+// orphan returns the ledger at the durable end of the log if no file of the journal holds it, otherwise nil. The active segment
+// holds it once its header is on stable storage: before that a power cut may leave nothing of the segment.
 func (j *journal) orphan() *segment.Ledger {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -89,15 +89,15 @@ func (j *journal) orphan() *segment.Ledger {
 	return j.ledgerAt(j.placed)
 }
 
-// durableEnd returns the ledger at the durable end of the log, and the last record that was taken.
+// durableEnd returns the ledger at the durable end of the log, and the last record that was accepted.
 func (j *journal) durableEnd() (l *segment.Ledger, through uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.ledgerAt(j.placed), j.taken
 }
 
-// dropSockets forgets the drop counters of sockets that nobody has reported since the spool was opened: their process has
-// gone. It waits until the listeners of this one had the time to take theirs up. j.mu is held.
+// dropSockets forgets the drop counters of sockets that no listener has reported since the spool was opened: the process that had
+// them has ended. It does nothing in the first minute, in which the listeners of this process report theirs. j.mu is held.
 func (j *journal) dropSockets(now time.Time) {
 	if now.Sub(j.opened) < time.Minute {
 		return
@@ -108,7 +108,7 @@ func (j *journal) dropSockets(now time.Time) {
 	})
 }
 
-// noteLedger makes sure that a change of the ledger gets into the log. j.mu is held.
+// noteLedger makes sure that a change of the ledger is written to the log. j.mu is held.
 func (j *journal) noteLedger() {
 	if !j.ledgerDirty {
 		j.ledgerDirty = true
@@ -125,7 +125,7 @@ func (j *journal) ledgerAt(p place) *segment.Ledger {
 	return l
 }
 
-// tailLedger puts a ledger block behind everything that was taken. j.mu is held.
+// tailLedger queues a ledger block after all accepted records. j.mu is held.
 func (j *journal) tailLedger(now time.Time) {
 	j.ledgerTime = now
 	j.dropSockets(now)
@@ -141,9 +141,9 @@ func (j *journal) tailLedger(now time.Time) {
 
 // blockedTimes remembers when listeners had to wait for room.
 type blockedTimes struct {
-	waiting int               // now
-	ended   uint64            // how often somebody has waited
-	reports map[uint64]uint64 // ended, at a socket's last report
+	waiting int               // waits now
+	ended   uint64            // waits that have ended
+	reports map[uint64]uint64 // ended, at each socket's last report
 }
 
 func (b *blockedTimes) start() { b.waiting++ }
@@ -153,7 +153,7 @@ func (b *blockedTimes) stop() {
 	b.ended++
 }
 
-// report notes that a socket reports, and returns whether anybody waited since it last did.
+// report notes a report of a socket, and returns whether a listener has waited since the socket's last report.
 func (b *blockedTimes) report(socket uint64) bool {
 	if b.reports == nil {
 		b.reports = map[uint64]uint64{}

@@ -7,14 +7,14 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ledgerFile keeps the ledger when there is no segment left to hold it: the one of the durable end of the log.
+// ledgerFile holds the ledger at the durable end of the log when no segment is left that contains it.
 type ledgerFile struct {
 	Ledger segment.Ledger `json:"ledger"`
-	// Segment is the last number that was given.
+	// Segment is the last segment number that was assigned.
 	Segment uint64 `json:"segment,omitempty"`
 }
 
-// saveLedger writes the ledger beside the log.
+// saveLedger writes the ledger to a file of its own.
 func (s *space) saveLedger(l *segment.Ledger) error {
 	s.mu.Lock()
 	n := s.number
@@ -26,9 +26,9 @@ func (s *space) saveLedger(l *segment.Ledger) error {
 	return s.writeAtomic(s.path(ledgerName), b)
 }
 
-// loadLedger reads it; the zero value if there is none, or none that makes sense.
+// loadLedger reads the file; the zero value if there is none, or a damaged one.
 func (s *site) loadLedger() (f ledgerFile, err error) {
-	// The file has no version of its own: one that has is another file of this directory, under the wrong name.
+	// The file has no version of its own. If it has one, it is another file under the wrong name, and not newer.
 	switch err := s.persistState(s.path(ledgerName), segment.MaxHeader, math.MaxInt, &f); statefile.AnswerTo(err) {
 	case statefile.Refused:
 		return f, err

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// What only the ledger knows gets into the log within a second or two, and survives.
+// Counts that only the ledger has are written to the log within a second or two, and survive.
 func TestLedgerSurvives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(Options{Destinations: []string{"a"}})
@@ -62,7 +62,7 @@ func TestLedgerSurvives(t *testing.T) {
 	})
 }
 
-// What was dropped and made on purpose survives like every other count, and belongs to the segment in which it was counted.
+// Counts of filtered and made records survive like every other count, and belong to the segment in which they were counted.
 func TestChangesSurvive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(Options{Destinations: []string{"a"}})
@@ -111,7 +111,7 @@ func TestChangesSurvive(t *testing.T) {
 	})
 }
 
-// What was received and never written is known, if the ledger had counted it.
+// Records that were received and never written are known, if the ledger had counted them.
 func TestUnaccountedKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(Options{SyncInterval: time.Hour})
@@ -172,8 +172,8 @@ func TestUnaccountedIsBounded(t *testing.T) {
 	balanced(t, s)
 }
 
-// Everything is delivered and deleted, and whatever said how much it was is lost, the chain state apart: what is kept is
-// then at least what was delivered, and nothing is called damaged.
+// Everything is delivered and deleted, and of the files with counts only the chain state is left: Kept is
+// then at least what was delivered, and no record counts as damaged.
 func TestLedgerFromChainAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()

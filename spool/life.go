@@ -12,41 +12,41 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// lifeMark is in the directory as long as a process has the spool open. It says, durably and before the first record is
-// taken, how much that process may have in memory: only its own options tell, and the next process may have others.
+// lifeMark is a file that exists as long as a process has the spool open. It says how much that process may have in memory, and is
+// durable before the first record is accepted. The next process cannot know this otherwise, since its own options may differ.
 type lifeMark struct {
 	Version int       `json:"version"` // 1
 	Since   time.Time `json:"since"`
 	// AtMostBytes is the memory budget, or more once a larger batch was taken.
 	AtMostBytes int64 `json:"at_most_bytes"`
-	// Opening is the time of the mark of an orderly end that the process has found, until that one is removed, durably.
+	// Opening is the time of the clean mark that the process has found, until the removal of that mark is durable.
 	Opening time.Time `json:"opening,omitzero"`
 }
 
-// outlives reports whether a mark of an orderly end that is beside it is not the last word: a process that began after that end
-// came to a sudden one, and an older copy of the file has come back. A process that died while it opened the spool had nothing in
-// memory; and a power cut can bring back the mark of a process that ended in order.
+// outlives reports whether the clean mark c is obsolete: a later process died, and an older copy of c has come back. But c is valid
+// if Since is its Life: then a power cut has brought back the life mark of a process that ended in order. It is also valid if Opening
+// is its Time: then the process died while it opened the spool, and had nothing in memory.
 func (m *lifeMark) outlives(c *cleanMark) bool {
 	return !m.Since.Equal(c.Life) && !m.Opening.Equal(c.Time)
 }
 
-// lifeBudget is how much may be in memory that a kill takes. journal.mu guards it.
+// lifeBudget is how much may be in memory and be lost by a kill. journal.mu guards it.
 type lifeBudget struct {
 	noted   lifeMark  // in the directory, unless refused is set
-	refused time.Time // when the disk refused to take noted; zero if it did not
+	refused time.Time // when the disk refused to write noted; zero if it did not
 	raising bool      // a goroutine writes a higher bound: see cover
-	raised  waitList  // for the end of that
-	handed  int64     // what a successor may hold in memory: see HandOver
+	raised  waitList  // for the end of that write
+	handed  int64     // bytes that a successor may hold in memory: see HandOver
 }
 
-// beginLife writes the mark of this process, j.noted. From here on no more than that says is in memory and not in the log. opening
-// is the time of the mark of an orderly end that is there, if one is: once it is removed, markOpened follows.
+// beginLife writes the life mark of this process, j.noted. From here on no more bytes than the mark says are in memory and not in
+// the log. opening is the time of the existing clean mark, zero if there is none: once that mark is removed, markOpened is called.
 func (j *journal) beginLife(handed int64, opening time.Time) error {
 	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed, Opening: opening}
 	return j.writeLife(j.noted)
 }
 
-// markOpened ends the opening, before anything is received.
+// markOpened notes that the spool is open, before any record is received.
 func (j *journal) markOpened() error {
 	if j.noted.Opening.IsZero() {
 		return nil
@@ -63,13 +63,13 @@ func (j *journal) writeLife(m lifeMark) error {
 	return j.space.writeAtomic(j.path(lifeName), b)
 }
 
-// cover makes the mark cover so many bytes in memory, and reports whether j.mu, which is held at call and return, was given
-// up for it. Batches above the budget are rare, so each doubles the bound. A disk that refuses is no reason to take nothing. Cancelling
-// ctx ends a wait for another goroutine's write.
+// cover raises the bound in the life mark to at least the given bytes, and reports whether it has released j.mu meanwhile, which is
+// held at call and return. Batches above the budget are rare, so each doubles the bound. The batch is accepted even if the disk
+// refuses to write the mark. Cancelling ctx ends a wait for another goroutine's write.
 //
-// One goroutine at a time raises the bound, and j.noted follows the attempt to write it. So nobody relies on a bound that is still being
-// written, and a lower bound never replaces a higher one in the file. If the disk refuses, the bound holds in memory only, the log says
-// so, and a later batch above the budget tries again.
+// One goroutine at a time raises the bound, and j.noted changes after the attempt to write it. So no batch relies on a bound that is
+// still being written, and a lower bound never replaces a higher one in the file. If the disk refuses, the bound holds in memory
+// only, the log says so, and a later batch above the budget tries again.
 func (j *journal) cover(ctx context.Context, bytes int64) (waited bool, err error) {
 	for bytes > j.noted.AtMostBytes || !j.refused.IsZero() && time.Since(j.refused) >= retryEvery {
 		waited = true
@@ -99,7 +99,8 @@ func (j *journal) cover(ctx context.Context, bytes int64) (waited bool, err erro
 	return waited, nil
 }
 
-// endLife removes the mark after an orderly end. One that stays is known by the clean mark, which is there by now.
+// endLife removes the life mark after an orderly end. If it remains, the next Open recognizes it by the clean mark, which exists by
+// now.
 func (j *journal) endLife() error {
 	if err := j.fs.Remove(j.path(lifeName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: remove the mark of this process: %w", err)
@@ -107,7 +108,7 @@ func (j *journal) endLife() error {
 	return nil
 }
 
-// readLife reads the mark of a process that came to a sudden end. One that is damaged still says that there was one.
+// readLife reads the life mark of a process that died. A damaged mark still shows that there was one.
 func (r *recovery) readLife() error {
 	m := new(lifeMark)
 	switch err := r.s.persistState(r.s.path(lifeName), segment.MaxHeader, 1, m); statefile.AnswerTo(err) {
@@ -122,8 +123,8 @@ func (r *recovery) readLife() error {
 	return nil
 }
 
-// lostAtMost returns what the last process, which came to a sudden end, may have had in memory, and since when there was
-// one; false if there was none.
+// lostAtMost returns how many bytes the last process may have had in memory when it died, and since when it had the spool open;
+// false if it did not die.
 func (r *recovery) lostAtMost() (bytes int64, since time.Time, died bool) {
 	switch {
 	case r.clean != nil && r.clean.Handed > 0 && !r.s.opts.Successor:
@@ -136,7 +137,7 @@ func (r *recovery) lostAtMost() (bytes int64, since time.Time, died bool) {
 	return r.s.opts.MemoryBytes, since, len(r.parts) > 0 || r.s.journal.taken > 0 || r.s.journal.ledger.Received != (segment.Tally{})
 }
 
-// orderlyEnd returns the time of the last process's orderly end, zero if it came to a sudden one.
+// orderlyEnd returns the time of the last process's orderly end, zero if it died.
 func (r *recovery) orderlyEnd() (t time.Time) {
 	if r.clean != nil {
 		t = r.clean.Time
@@ -144,7 +145,7 @@ func (r *recovery) orderlyEnd() (t time.Time) {
 	return t
 }
 
-// handed is what this process, a successor, holds in memory already.
+// handed returns how many bytes this process, if it is a successor, may already hold in memory.
 func (r *recovery) handed() int64 {
 	if r.clean != nil && r.s.opts.Successor {
 		return r.clean.Handed
@@ -152,5 +153,5 @@ func (r *recovery) handed() int64 {
 	return 0
 }
 
-// leastRecord is what a record takes in memory at least.
+// leastRecord is the smallest size of a record in memory.
 var leastRecord = int64((&segment.Record{}).Size())

@@ -16,8 +16,8 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// TestBoundIsDurableFirst: while the mark of the process is written with a higher bound, another batch above the memory budget comes
-// in. It is not taken before the mark covers it, and in the end the file has the higher bound of the two.
+// TestBoundIsDurableFirst: while the life mark is written with a higher bound, another batch above the memory budget comes
+// in. It is not accepted before the mark covers it, and in the end the file has the higher of the two bounds.
 func TestBoundIsDurableFirst(t *testing.T) {
 	for name, second := range map[string]int{"within the first bound": 1, "above it": 4} {
 		t.Run(name, func(t *testing.T) {

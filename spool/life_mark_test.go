@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// What a kill may have taken is bounded by what the killed process could hold, not by what the next one can.
+// The bound for the records lost by a kill is the memory budget of the killed process, not of the next one.
 func TestKillIsBoundedByItsOwnProcess(t *testing.T) {
 	const budget = 8 << 20
 	for name, c := range map[string]struct {
@@ -65,8 +65,8 @@ func TestOrderlyEndLeavesNoLifeMark(t *testing.T) {
 	}
 }
 
-// A successor receives into memory before it has the spool. If it dies in that time, the spool was closed in good order, and
-// the next start reports what it held all the same.
+// A successor receives into memory before it has the spool. If it dies in that time, the next start reports what it may have held,
+// although the spool was closed in order.
 func TestSuccessorDies(t *testing.T) {
 	for _, opened := range []bool{false, true} {
 		w := newWorld(Options{})
@@ -104,13 +104,13 @@ func TestSuccessorDies(t *testing.T) {
 	}
 }
 
-// A mark of an orderly end that is not the last process's, since an older copy of the file has come back, hides neither what a
-// kill may have taken nor the records that were kept after it: with the mark of the killed process beside it, and without.
+// If an older copy of the clean mark has come back, it hides neither the possible loss by a later kill nor the records that were
+// kept after it: with the life mark of the killed process, and without.
 func TestOldCleanMark(t *testing.T) {
 	for _, lifeGone := range []bool{false, true} {
 		for _, later := range []int{0, 10, 3000} { // records of the killed process: none, in the same segment, in later ones
 			if lifeGone && later == 0 {
-				continue // then nothing tells it from an orderly end
+				continue // then it cannot be distinguished from an orderly end
 			}
 			t.Run(fmt.Sprintf("%d records, no mark of the process: %v", later, lifeGone), func(t *testing.T) {
 				w := newWorld(Options{Sync: SyncAlways})

@@ -250,7 +250,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// Close ends those who wait for room, and keeps what others are appending.
+// Close ends the appends that wait for room, and keeps the records of the others.
 func TestCloseWhileBusy(t *testing.T) {
 	d := memDir()
 	s := d.open(t, Options{Sync: SyncAlways})

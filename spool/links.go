@@ -9,14 +9,14 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// refuseLinks looks for symbolic links among the names in a spool's directory and those below it. A spool has none, so that
-// they were put there: on a volume from elsewhere, they could lead a service that runs as root to files of this host. The
-// directory itself may be reached by a link: that is the operator's word.
+// refuseLinks returns an error if there is a symbolic link in a spool's directory or in those below it. A spool creates none, so
+// somebody else has put it there: on a volume from another host, it could lead a service that runs as root to files of this host.
+// The path of the spool's directory itself may contain links, because the operator chooses it.
 //
-// Files are opened without following links all the same (see vfs): this is for the directories, whose links open(2) would
-// follow, and for an answer at the start. Whoever can put a link there while the spool is open can change the spool itself.
+// Files are always opened without following links (see vfs). refuseLinks is needed for directories, whose links open(2) would
+// follow, and reports links at the start. Anyone who can create a link while the spool is open can also change the spool itself.
 func refuseLinks(fsys vfs.FS, dir string) error {
-	for _, d := range []string{"", segDir, stageDir, chainDir, freeDir, damagedDir} { // the directory above comes first
+	for _, d := range []string{"", segDir, stageDir, chainDir, freeDir, damagedDir} { // the parent directory first
 		entries, err := fsys.ReadDir(filepath.Join(dir, d))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -94,7 +94,7 @@ func TestDirectoryOfLinks(t *testing.T) {
 	}
 }
 
-// TestLinksInSpool: an Open, and the life of a spool after it, changes nothing through a link that lies in the place of one
+// TestLinksInSpool: neither Open nor an open spool changes anything through a link that has replaced one
 // of its files or directories.
 func TestLinksInSpool(t *testing.T) {
 	for _, name := range []string{

@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
-// pausable is a disk that can stand still: from the next sync on every operation waits, reads too. A sync that hangs is
-// the usual stall, and must hold up neither writers nor doors.
+// pausable is a disk that can stall: from the next sync on every operation waits, reads too. A sync that hangs is
+// the usual stall, and must block neither writers nor Append and Offer.
 type pausable struct {
 	vfs.FS
 	gate    atomic.Pointer[chan struct{}]
@@ -114,7 +114,7 @@ func load(t *testing.T, to net.Addr, rate int) (stop func() uint64) {
 	return func() uint64 { close(end); return <-total }
 }
 
-// TestStall: a disk that stands still for a second loses no datagram; memory and the receive buffer take what comes.
+// TestStall: a disk that stalls for a second loses no datagram; memory and the receive buffer hold the datagrams meanwhile.
 //
 //	PENSTOCK_RATE=100000 go test -v -run TestStall ./spool
 func TestStall(t *testing.T) {

@@ -19,7 +19,7 @@ func (s *space) unlink(path string, size int64) bool {
 	return true
 }
 
-// unlinkForGood is unlink for a file whose name never comes back: what the disk refuses now is tried again.
+// unlinkForGood is unlink for a file whose name is never used again: if the disk refuses now, the removal is retried.
 func (s *space) unlinkForGood(path string, size int64) {
 	if !s.unlink(path, size) {
 		s.litter.add(path, size)
@@ -27,8 +27,8 @@ func (s *space) unlinkForGood(path string, size int64) {
 	}
 }
 
-// litter holds files that nobody needs any more and the disk would not remove. They count as used, and appends may be
-// waiting for their room, so the keeper tries again each second; what is still there in the end goes at the next Open.
+// litter lists files that are not needed any more and that the disk refused to remove. They count as used, and appends may be
+// waiting for their room, so the keeper retries each second. The next Open removes those that remain.
 type litter struct {
 	mu    sync.Mutex
 	files map[string]int64 // sizes by path
@@ -52,7 +52,7 @@ func (l *litter) takeFiles() map[string]int64 {
 	return files
 }
 
-// clearLitter tries once more to remove what the disk refused, and returns when to try again.
+// clearLitter tries again to remove the files in litter, and returns when to repeat that.
 func (s *space) clearLitter() time.Duration {
 	again := never
 	for path, size := range s.litter.takeFiles() {

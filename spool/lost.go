@@ -13,9 +13,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// StagedLostError says that the staged file of a segment is damaged or gone, and that the segment's own file, which was given
-// up for it or is damaged too, does not give what was staged. A destination may have the object: then Restore brings it back,
-// and it is as if nothing had happened. Without that, Stage turns what is missing into a gap when it has been asked some times.
+// StagedLostError says that the staged file of a segment is damaged or gone, and cannot be made again from the segment's own file,
+// which was deleted in favour of the staged one or is damaged too. A destination may have the object: then Restore brings the staged
+// file back, and nothing is lost. Otherwise Stage, after some attempts, turns the missing records into a gap.
 type StagedLostError struct {
 	Record *StageRecord // what the file must be
 	Err    error        // why it is not
@@ -26,7 +26,7 @@ func (e *StagedLostError) Error() string {
 	return fmt.Sprintf("spool: the staged file of segment %d is lost, and nothing else here has all that was in it: %v", e.Record.Segment, e.Err)
 }
 
-// Is makes every StagedLostError an ErrCorrupt.
+// Is reports that every StagedLostError is an ErrCorrupt.
 func (e *StagedLostError) Is(target error) bool { return target == ErrCorrupt }
 
 // Unwrap returns why the file is lost.
@@ -38,7 +38,7 @@ type rawLostError struct{ err error }
 func (e *rawLostError) Error() string { return e.err.Error() }
 func (e *rawLostError) Unwrap() error { return e.err }
 
-// rawLost marks an error of reading a segment's file if it is the given kind: such files do not heal.
+// rawLost wraps err, an error of reading a segment's file, in a rawLostError if it is of the given kind: retrying does not help then.
 func rawLost(err, kind error) error {
 	if errors.Is(err, kind) {
 		return &rawLostError{err}
@@ -46,8 +46,8 @@ func rawLost(err, kind error) error {
 	return err
 }
 
-// Restore makes the staged file of a segment again from what a destination has of it: body must be exactly the bytes that
-// the stage record describes, otherwise nothing is changed.
+// Restore restores the staged file of a segment from the object at a destination. If body does not contain exactly the bytes that
+// the stage record describes, nothing is changed.
 func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) error {
 	if err := s.admit(); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	if err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("spool: restore segment %d: %w", number, fs.ErrNotExist))
 	}
-	within, _ := s.beyondQuota(&seg, rec.Size) // it is wanted by a destination that has everything before it
+	within, _ := s.beyondQuota(&seg, rec.Size) // a destination that has everything before this segment waits for it
 	defer within()
 	temp := s.objPath(number) + vfs.TempSuffix
 	out, err := s.stageTo(number, temp, func(w io.Writer) (object.Encoded, error) {
@@ -100,13 +100,13 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	return nil
 }
 
-// Doubt makes the next Stage read the staged file of a segment again before it believes in it: a destination has got
-// other bytes than the stage record says.
+// Doubt makes the next Stage verify the staged file of a segment again: a destination has received other bytes than the stage record
+// says.
 func (s *Shelf) Doubt(number uint64) { s.cat.note(number, func(c *sealed) { c.checked = false }) }
 
-// giveUpOn decides what becomes of a segment that cannot be staged because of its own files. It returns nil if the segment
-// was turned into a gap. Before that the same is tried some times: a destination may give back what is lost, and a disk
-// that does not return a sector may be away.
+// giveUpOn decides what happens to a segment that cannot be staged because of its own files. It returns nil if it has turned the
+// segment into a gap. It does so only after several attempts: a destination may still have the lost object, and a disk that cannot
+// read a sector may be only temporarily unavailable.
 func (s *Shelf) giveUpOn(seg sealed, rec *StageRecord, err error) error {
 	_, lost := errors.AsType[*rawLostError](err)
 	lost = lost || errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist)
@@ -123,8 +123,8 @@ func (s *Shelf) giveUpOn(seg sealed, rec *StageRecord, err error) error {
 	return s.replaceLost(seg, err)
 }
 
-// replaceLost puts an empty segment in the place of one that cannot be read: so the loss goes the way of everything else,
-// into the ledger, the manifests and the objects, and holds up nothing behind it. The files of the lost one are kept.
+// replaceLost replaces a segment that cannot be read by an empty one. So the loss appears in the ledger, the manifests and the
+// objects, and does not block later segments. The files of the lost segment are kept.
 func (s *Shelf) replaceLost(seg sealed, why error) error {
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
@@ -152,7 +152,7 @@ func (s *Shelf) replaceLost(seg sealed, why error) error {
 		return err
 	}
 	hole.asked, hole.lastAsked = seg.asked, seg.lastAsked
-	s.space.used(hole.Size - freed) // its files count in damaged/ from now on
+	s.space.used(hole.Size - freed) // the lost segment's files now count as files in damaged/
 	s.damages.weigh()
 	var c sealed
 	s.journal.change(func(l *segment.Ledger) bool {
@@ -166,7 +166,7 @@ func (s *Shelf) replaceLost(seg sealed, why error) error {
 	return nil
 }
 
-// counted returns how much the files of a segment count against the quota. An adopter's quota is for its own files alone.
+// counted returns the size of the files of a segment that counts against the quota. An adopter's quota is only for its own files.
 func (s *Shelf) counted(seg *sealed) (n int64) {
 	if !seg.NoRaw && (s.source == nil || s.inWork(s.segPath(seg.Number))) {
 		n += seg.Size
@@ -177,7 +177,7 @@ func (s *Shelf) counted(seg *sealed) (n int64) {
 	return n
 }
 
-// ledgersOf makes the ledgers at the beginning and the end of a segment again, as far as they are known outside of it.
+// ledgersOf reconstructs the ledgers at the beginning and the end of a segment, as far as they are known without its file.
 func (s *Shelf) ledgersOf(seg sealed) (before, after segment.Ledger) {
 	later := s.cat.sum(seg.Number, ^uint64(0))
 	after = *s.journal.atSealedEnd()
@@ -195,15 +195,14 @@ func (s *Shelf) ledgersOf(seg sealed) (before, after segment.Ledger) {
 	return before, after
 }
 
-// writeHole makes the file of an empty segment that says of its records that they are missing, up to the sequence number
-// next.
+// writeHole creates the file of an empty segment, which says that its records are missing, up to the sequence number before next.
 func (s *site) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (_ *sealed, err error) {
 	b, err := segment.EncodeHeader(h, headerPad)
 	if err != nil {
 		return nil, err
 	}
 	path := s.segPath(h.Segment)
-	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an attempt that failed
+	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by an attempt that failed
 		return nil, err
 	}
 	f, err := s.fs.Create(path)

@@ -36,8 +36,8 @@ func TestNoDirectory(t *testing.T) {
 	}
 }
 
-// TestSmallestQuota: a quota that can take no record is refused by name, and the smallest one that is not takes the largest
-// batch that fits into it.
+// TestSmallestQuota: a quota without room for any record is refused, with an error that names it, and the smallest accepted quota has
+// room for the largest batch that it permits.
 func TestSmallestQuota(t *testing.T) {
 	least := int64(0)
 	for q := int64(900 << 10); least == 0; q += 4 << 10 {
@@ -103,7 +103,7 @@ func (e *badEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Rea
 	return e.lineEncoder.Encode(ctx, dst, src, want)
 }
 
-// TestEncoderPanics: a panic costs the attempt, is counted and logged with its stack, and nothing else.
+// TestEncoderPanics: a panic only makes the attempt fail; it is counted, and logged with its stack.
 func TestEncoderPanics(t *testing.T) {
 	s := memDir().open(t, Options{})
 	mustAppend(t, s, batch(1, 10, 100))

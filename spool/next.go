@@ -7,10 +7,10 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Destinations get segments in order. The segment that is the next one for a destination has its way where room is short:
+// Destinations get segments in order. When room is short, the segment that is the next one for a destination has priority:
 // otherwise a full spool could not empty itself.
 
-// isNext reports whether a segment is the next one that some destination has to get. s.mu is held.
+// isNext reports whether a segment is the next one for some destination. s.mu is held.
 func (s *Shelf) isNext(number uint64) bool {
 	for _, d := range s.dests {
 		if !d.forgotten && s.cat.following(d.chain.Segment) == number {
@@ -20,8 +20,8 @@ func (s *Shelf) isNext(number uint64) bool {
 	return false
 }
 
-// beyondQuota lets the staged file of a segment exceed the quota until done is called, if a destination waits for it. Files that
-// nothing depends on are given up before, for a file that is made of so many bytes.
+// beyondQuota lets the staged file of a segment exceed the quota until done is called, if a destination waits for it. Before that, it
+// removes files that nothing depends on, to make room for size bytes.
 func (s *Shelf) beyondQuota(seg *sealed, size int64) (done func(), ok bool) {
 	for !s.space.stageRoom(size) && s.space.makeRoom() {
 	}
@@ -42,7 +42,7 @@ func (s *Shelf) giveInodeTo(segment uint64, err error, size int64) bool {
 	return next && s.space.giveInode(err, size)
 }
 
-// mayStage returns the disk's refusal if a segment has to leave the last inodes to an earlier one.
+// mayStage returns the disk's error if a segment must leave the last inodes to an earlier one.
 func (s *Shelf) mayStage(segment uint64) error {
 	s.mu.Lock()
 	next := s.isNext(segment)
@@ -53,8 +53,8 @@ func (s *Shelf) mayStage(segment uint64) error {
 	return s.space.fillInodes()
 }
 
-// covered returns the number of the last segment that every destination has, 0 for none. Without destinations nobody can
-// say that a segment may go. s.mu is held, or the spool is being opened.
+// covered returns the number of the last segment that every destination has, 0 for none. It is 0 if there are no destinations, since
+// then no Ack permits a deletion. s.mu is held, or the spool is being opened.
 func (s *Shelf) covered() (n uint64) {
 	first := true
 	for _, d := range s.dests {
@@ -69,8 +69,8 @@ func (s *Shelf) covered() (n uint64) {
 	return n
 }
 
-// pending returns what each destination still has to get, and when the first segment of that began, with so much that is not
-// sealed yet, in segments of which the first began at the given time.
+// pending returns the pending records of each destination, and when the oldest segment with pending records was created. unsealed is
+// how many records are not sealed yet, began the creation time of the first unsealed segment.
 func (s *Shelf) pending(unsealed segment.Tally, began time.Time) (owed map[string]segment.Tally, oldest map[string]time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +92,7 @@ func (s *Shelf) pending(unsealed segment.Tally, began time.Time) (owed map[strin
 	return owed, oldest
 }
 
-// owed returns what a destination still has to get: what is sealed and its chain does not cover, and what is not sealed yet.
+// owed returns the pending records of a destination: those in sealed segments that its chain does not cover, and the unsealed ones.
 // s.mu is held, or the spool is being opened.
 func (s *Shelf) owed(d *destination, unsealed segment.Tally) segment.Tally {
 	t := s.cat.sum(d.chain.Segment, math.MaxUint64)

@@ -11,11 +11,11 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
-// Open opens or creates the spool in dir and recovers what an unclean end left behind. After an orderly Close that costs
-// reading the index and the active segment, else the ends of those segments too that the index does not know.
+// Open opens or creates the spool in dir, and recovers it after an unclean end. After an orderly Close it reads the index and the
+// active segment, otherwise also both ends of the segments that the index does not contain.
 //
-// ErrLocked names who has the directory, ErrPending what a destination that is not in Options.Destinations is owed. A
-// spool that a newer program wrote is refused.
+// ErrLocked names the process that has the directory; ErrPending says how many records are pending for a destination that is not in
+// Options.Destinations. A spool that a newer program wrote is refused.
 func Open(dir string, o *Options) (*Spool, error) {
 	return open(dir, vfs.OS(), index.Open, o)
 }
@@ -36,7 +36,7 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o 
 	return s, err
 }
 
-// openStill is openFrom for a spool that does nothing by itself: nothing is deleted and no segment begins before it is closed.
+// openStill is openFrom without the spool's goroutines: no segment is deleted or created before the spool is closed.
 func openStill(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (*Spool, error) {
 	opts := o.withDefaults()
 	if err := errors.Join(checkDir("Open", dir), opts.validate()); err != nil {
@@ -73,7 +73,7 @@ func openStill(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o
 	return s, nil
 }
 
-// checkDir refuses a call that names no directory: it would be the process's current one.
+// checkDir refuses an empty dir, which would mean the process's current directory.
 func checkDir(call, dir string) error {
 	if dir == "" {
 		return fmt.Errorf("%w: %s needs a directory", ErrOptions, call)
@@ -93,7 +93,7 @@ func newSpool(at *site) *Spool {
 	return s
 }
 
-// load brings the spool back to where it was.
+// load restores the state of the spool from its directory.
 func (s *Spool) load(openIndex index.OpenFunc) error {
 	if err := s.makeDirs(); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 	return nil
 }
 
-// makeDirs makes the directories that are missing, and makes durable what a process that is gone has done in them.
+// makeDirs creates the missing directories, and makes durable the changes that an earlier process has made in them.
 func (s *Spool) makeDirs() error {
 	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir, damagedDir} {
 		if err := s.fs.MkdirAll(s.path(d)); err != nil {
@@ -168,8 +168,8 @@ func (s *Spool) makeDirs() error {
 		if err := vfs.RemoveTemp(s.fs, s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
-		// A process that was killed may have renamed a file and not come to the sync. What it said is about to be acted upon,
-		// and what is deleted for it could outlive it in a power cut.
+		// A process that was killed may have renamed a file without syncing the directory. Open acts on that file, for instance by
+		// deleting segments. In a power cut the rename could be lost although the deletion is not.
 		if err := s.fs.SyncDir(s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
@@ -177,8 +177,8 @@ func (s *Spool) makeDirs() error {
 	return nil
 }
 
-// openQuota compares the quota with the file system. It comes before anything but directories is made: a spool that cannot work
-// is refused while nothing was changed.
+// openQuota compares the quota with the file system. It is called when only directories have been created, so that a spool that
+// cannot work is refused before anything else is changed.
 func (s *Spool) openQuota() error {
 	total, free, err := s.fs.Space(s.dir)
 	if err != nil {
@@ -202,14 +202,14 @@ func (s *Spool) openQuota() error {
 	return nil
 }
 
-// loadIndex opens the index. rebuild: it has to be made again from the segments.
+// loadIndex opens the index. rebuild: it must be rebuilt from the segments.
 func (s *Spool) loadIndex(openIndex index.OpenFunc) (rebuild bool, err error) {
 	ix, rebuild, err := openIndex(s.fs, s.dir, s.log)
 	switch {
 	case err == nil:
 		s.shelf.idx = ix
 	case errors.Is(err, index.ErrLost):
-		// Without it everything works, and opening takes longer the next time as well.
+		// Everything works without the index, but the next Open takes longer too.
 		s.log.Error("spool: continuing without an index; the next start reads the segments themselves, which takes longer, and nothing is lost", "class", s.opts.Class, "err", err)
 	default:
 		return rebuild, err
@@ -219,8 +219,8 @@ func (s *Spool) loadIndex(openIndex index.OpenFunc) (rebuild bool, err error) {
 
 // removeMark removes the mark of the last orderly end.
 func (s *Spool) removeMark() error {
-	// From here on an end is not orderly until Close says so. Whatever fails above leaves the mark for the next attempt.
-	// A mark that stayed would make the next Open cut what is written from here on.
+	// From here on an end is not orderly until Close writes the mark again. If Open failed before this, the mark stays for the next
+	// attempt. If the mark stayed now, the next Open would cut off the records that are written from here on.
 	err := s.fs.Remove(s.path(cleanName))
 	if err == nil {
 		err = s.fs.SyncDir(s.dir)
@@ -231,10 +231,10 @@ func (s *Spool) removeMark() error {
 	return nil
 }
 
-// since returns how long ago t was by the wall clock, at least 0: what another process recorded may lie in the future.
+// since returns how long ago t was by the wall clock, at least 0: a time that another process recorded may be in the future.
 func since(t time.Time) time.Duration { return max(0, time.Since(t)) }
 
-// resumeClock finds out, once everything is recovered, when the last segment began, and what was promised.
+// resumeClock sets j.begun after recovery: to the latest creation time of a segment, or to a later time that Idle has promised.
 func (s *Spool) resumeClock() {
 	later := func(t time.Time) {
 		if t.After(s.journal.begun) {

@@ -16,14 +16,14 @@ import (
 type SyncPolicy uint8
 
 const (
-	// SyncInterval (default): Append returns after write(2); an fdatasync begins at most Options.SyncInterval later, or
-	// when the one that is running then has returned. Process death loses nothing, power loss at most what Stats shows
-	// as not yet durable.
+	// SyncInterval (default): Append returns after write(2); an fdatasync begins at most Options.SyncInterval later or, if
+	// another one is running then, when that one has returned. Process death loses no kept record, power loss at most those that
+	// Stats shows as not yet durable.
 	SyncInterval SyncPolicy = iota
 	// SyncAlways: Append returns after fdatasync; many callers share one.
 	SyncAlways
-	// SyncNone: nobody waits for a sync. Written data is synced in the background each time some MiB have come
-	// together, at sealing and in Close. Process death loses nothing, power loss what Stats shows as not yet durable.
+	// SyncNone: Append returns after write(2). Written data is synced in the background each time some MiB have accumulated,
+	// at sealing and in Close. Process death loses no kept record, power loss at most those that Stats shows as not yet durable.
 	SyncNone
 )
 
@@ -31,9 +31,9 @@ const (
 type FullPolicy uint8
 
 const (
-	// Block (default): Append and Offer wait for room or for their context.
+	// Block (default): Append and Offer wait until there is room or their context ends.
 	Block FullPolicy = iota
-	// Reject: Append and Offer return ErrFull at once, and the records are counted as lost, cause spool_full.
+	// Reject: Append and Offer return ErrFull at once, and the records are counted as lost by the cause spool_full.
 	Reject
 )
 
@@ -44,37 +44,37 @@ func (p FullPolicy) waits() bool { return p == Block }
 type Options struct {
 	// Class of traffic, `[a-z0-9_]{1,32}`; default "default". Recorded at creation; a different one later is refused.
 	Class string
-	// Instance names this host in headers and manifests (default: the host name). Another instance than the one
-	// recorded starts a new epoch.
+	// Instance names this host in headers and manifests (default: the host name). Opening the spool under another instance
+	// than the recorded one starts a new epoch.
 	Instance string
 	// Destinations names every destination whose Ack is required before a segment may be deleted, `[a-z0-9_-]{1,64}`.
-	// The spool remembers them: leaving out one that is still owed something is refused unless it is in Forget. With
-	// none, nothing is ever deleted: nobody says that it may be.
+	// The spool remembers them. Leaving out one with pending segments is refused unless it is in Forget. With
+	// no destination nothing is ever deleted, since no Ack permits it.
 	Destinations []string
-	// Forget names destinations that are given up. Recorded in the ledger.
+	// Forget names destinations that the operator has given up. The ledger records them.
 	Forget []string
 
 	SegmentBytes int64 // size at which a segment is sealed; default 64 MiB, 64 KiB to 1 GiB
-	// SegmentAge is the age at which a segment with records is sealed; default 60 s. It bounds how long the records of a quiet class wait
-	// before they are sent. A shorter one makes more and smaller objects.
+	// SegmentAge is the age at which a segment with records is sealed; default 60 s. It bounds how long the records of a quiet class
+	// wait before they are sent. A shorter age makes more and smaller objects.
 	SegmentAge   time.Duration
 	Sync         SyncPolicy
 	SyncInterval time.Duration // default 10 ms
 	MaxBytes     int64         // quota of everything in the directory; default 90 % of the file system
 	OnFull       FullPolicy
-	MemoryBytes  int64 // budget of what is taken and not yet on stable storage; default 128 MiB, at least 1 MiB, allocated lazily
-	StageWorkers int   // concurrent Stage calls the reserve is laid out for; default 2
-	// StageReserve is the part of the quota, in bytes, that appends leave free so that staging can go on when the spool
+	MemoryBytes  int64 // budget for accepted records not yet on stable storage; default 128 MiB, at least 1 MiB, allocated lazily
+	StageWorkers int   // number of concurrent Stage calls for which StageReserve is sized; default 2
+	// StageReserve is the part of the quota, in bytes, that appends leave free so that staging can continue when the spool
 	// is full. Default 1.25 × SegmentBytes for each of the StageWorkers, which suits every codec that compresses. With the
 	// codec "none" and small records, output can be 8 × the segment: a full spool then stages only the segment that a
 	// destination waits for, one at a time, and if that does not fit either it exceeds MaxBytes by that one file.
 	StageReserve int64
 
-	// Successor says that this process takes over from one that has called HandOver, and holds records in memory that came in
-	// since (ingest.Hold).
+	// Successor says that this process takes over from one that has called HandOver, and has received records into memory since
+	// (ingest.Hold).
 	Successor bool
 
-	// Hooks are told what happens: see Hook.
+	// Hooks are called when something happens: see Hook.
 	Hooks  []Hook
 	Logger *slog.Logger // nil discards
 }
@@ -85,8 +85,8 @@ const (
 	minMemoryBytes  = 1 << 20
 )
 
-// Options returns the options that the spool works with, defaults included. A shipper takes from them what both must agree
-// on.
+// Options returns the options in use, defaults included. A shipper reads from them the settings on which shipper and spool must
+// agree.
 func (s *Spool) Options() Options {
 	o := s.opts
 	o.Destinations, o.Forget = slices.Clone(o.Destinations), slices.Clone(o.Forget)
@@ -130,7 +130,7 @@ func (o *Options) withDefaults() Options {
 	return d
 }
 
-// validate joins everything that is wrong with options whose defaults are filled in.
+// validate returns one error for all invalid values in options whose defaults are filled in.
 func (o *Options) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// SetDown notes since when nothing gets through to a destination, the zero time that something does. A Shipper calls it.
+// SetDown notes since when a destination cannot be reached; the zero time means that it can. A Shipper calls it.
 func (s *Shelf) SetDown(dest string, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -19,14 +19,14 @@ func (s *Shelf) SetDown(dest string, since time.Time) {
 	s.down[dest] = since
 }
 
-// Down returns what SetDown has noted, in this process or in the one before it if that closed the spool in good order.
+// Down returns the time that SetDown has noted, in this process, or in the previous one if that closed the spool in order.
 func (s *Shelf) Down(dest string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.down[dest]
 }
 
-// outages returns what SetDown has noted.
+// outages returns all times that SetDown has noted, by destination.
 func (s *Shelf) outages() map[string]time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 
 // overdraft lets staged files of certain segments exceed the ceiling of the quota. space.mu guards it.
 //
-// Without it a staged file that is larger than all the room that a full spool can make would hold back its destination
-// permanently: uncompressed output of small records is several times the segment. Only a segment that is the next one for a
-// destination gets it, after everything that can be given up has been, so that at most one staged file for each destination
-// is beyond the ceiling. Restore and StageRest, which are rare, give up the pool and the spare only. A disk that is really full is
-// never overdrawn.
+// Without it a staged file that is larger than all the room that a full spool can free would block its destination
+// permanently: uncompressed output of small records is several times the size of the segment. Only a segment that is the next one
+// for a destination may exceed the ceiling, after the spool has removed all files that it can do without. So at most one staged file
+// for each destination is beyond the ceiling. Restore and StageRest, which are rare, remove only the pool and the spare. The free
+// space of the disk is never exceeded.
 type overdraft struct {
-	segments map[uint64]int // how many calls have each
-	told     time.Time
+	segments map[uint64]int // by number: how many calls have allowed it
+	told     time.Time      // when the log last said so
 }
 
 // overdraftEvery is how often the log says that staged files do not fit.
@@ -41,7 +41,7 @@ func (s *space) allow(number uint64) (done func()) {
 	}
 }
 
-// logOverdraft says once in a while that a staged file did not fit into the quota.
+// logOverdraft logs that a staged file did not fit into the quota, at most once each overdraftEvery.
 func (s *space) logOverdraft(rec *StageRecord) {
 	s.mu.Lock()
 	used, quota := s.quota.used, s.quota.limit

@@ -73,8 +73,8 @@ func TestStagedFileLargerThanReserve(t *testing.T) {
 	}
 }
 
-// A quota was lowered below what the spool has, and files that nobody can give up, damaged ones, count against it too. The
-// reserve is there above all of it, so that not only the next segment can be staged.
+// A quota was lowered below the size of the spool, and damaged files, which the spool cannot remove, count against it too. The
+// reserve is added on top of both, so that not only the next segment can be staged.
 func TestReserveAboveWhatStays(t *testing.T) {
 	d := memDir()
 	o := Options{OnFull: Reject, Sync: SyncAlways, MaxBytes: 2 << 20, SegmentBytes: 64 << 10, Destinations: []string{"a"}}

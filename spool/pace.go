@@ -7,8 +7,8 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// flusher is the journal's clock. It writes what was offered, starts the syncs of SyncInterval, writes the ledger when only
-// that has changed, and tries a failing disk again.
+// flusher is the journal's timer. It writes offered records, starts the syncs of SyncInterval, writes the ledger when only
+// that has changed, and retries a failing disk.
 func (j *journal) flusher(ctx context.Context) {
 	for {
 		j.mu.Lock()
@@ -22,9 +22,9 @@ func (j *journal) flusher(ctx context.Context) {
 		switch {
 		case err != nil:
 			return
-		case event != wait.Passed: // something may be due earlier now; nothing is done sooner for it
+		case event != wait.Passed: // something may be due earlier now: only compute due again
 		case due.IsZero():
-			// A burst, or a disk that did not respond, may have taken the whole budget.
+			// A burst, or a disk that did not respond, may have made the queue use the whole budget.
 			j.mu.Lock()
 			j.tail.trim(1)
 			j.mu.Unlock()
@@ -34,10 +34,10 @@ func (j *journal) flusher(ctx context.Context) {
 	}
 }
 
-// idleAfter is after how long without work the memory of a burst is given back.
+// idleAfter is the time without work after which the memory of a burst is freed.
 const idleAfter = 10 * time.Second
 
-// due returns when the flusher has to act next, zero for not at all. j.mu is held.
+// due returns when the flusher has to act next, zero if it does not have to. j.mu is held.
 func (j *journal) due() (t time.Time) {
 	if j.failed != nil {
 		return j.retryAt
@@ -62,8 +62,8 @@ func (j *journal) due() (t time.Time) {
 	return t
 }
 
-// flush does what is due. What was offered is written first and synced afterwards by another goroutine, so that the next
-// interval's records do not wait for this one's sync.
+// flush does the work that is due. It writes the offered records, and another goroutine syncs them, so that the next
+// interval's records do not wait for this interval's sync.
 func (j *journal) flush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -87,13 +87,13 @@ func (j *journal) flush() {
 		j.release(&j.writer)
 	}
 	if j.opts.Sync == SyncInterval && !j.dirtySince.IsZero() {
-		j.dirtySince = time.Time{} // from here on the background sync's affair
+		j.dirtySince = time.Time{} // the background sync is now responsible
 		wake(j.syncKick)
 	}
 }
 
-// backgroundSync syncs while others go on writing. It has a goroutine of its own since an fdatasync can take long, and
-// the flusher must not miss its next turn.
+// backgroundSync syncs while other goroutines write. It is a separate goroutine because an fdatasync can take long, and
+// must not delay the flusher.
 func (j *journal) backgroundSync(ctx context.Context) {
 	for {
 		select {

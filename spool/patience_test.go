@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
-// badSectors is a spool on a disk that refuses to return what the test says.
+// badSectors is a spool on a disk that cannot read the sectors that the test names.
 func badSectors() (*disk, *sectorFS) {
 	d := memDir()
 	sectors := &sectorFS{FS: d.fs}
@@ -19,8 +19,8 @@ func badSectors() (*disk, *sectorFS) {
 	return d, sectors
 }
 
-// TestOpenPatience: the disk refuses the header of each of many segments, and the index is lost. The start does not wait for each of
-// them as long as for one, and nothing is lost by that: what becomes readable is delivered.
+// TestOpenPatience: the disk cannot read the headers of many segments, and the index is lost. The start does not wait for each of
+// them as long as for one, and loses nothing by that: segments that become readable are delivered.
 func TestOpenPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, sectors := badSectors()
@@ -44,8 +44,8 @@ func TestOpenPatience(t *testing.T) {
 	})
 }
 
-// TestReadSealedDecidesNothing: a read of an open spool returns the error of the disk at once. It neither waits nor passes over what the
-// disk refuses: that is for staging to decide.
+// TestReadSealedDecidesNothing: a read of an open spool returns the error of the disk at once. It neither waits nor skips the
+// unreadable part: only staging decides that.
 func TestReadSealedDecidesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, sectors := badSectors()
@@ -64,8 +64,8 @@ func TestReadSealedDecidesNothing(t *testing.T) {
 	})
 }
 
-// TestIdentityRefused: the disk does not return spool.json. For a moment: it is read again. Permanently: the other files name the spool,
-// as if the file were damaged. Records come in all the same.
+// TestIdentityRefused: the disk cannot read spool.json. Temporarily: the read is retried. Permanently: the other files name the spool,
+// as if the file were damaged. The spool accepts records in both cases.
 func TestIdentityRefused(t *testing.T) {
 	for _, lasting := range []bool{false, true} {
 		t.Run(fmt.Sprint("lasting ", lasting), func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestAdoptIdentityRefused(t *testing.T) {
 	wantRecords(t, stageAll(t, s), 30, 500)
 }
 
-// TestIdentityRefusedElsewhere: the disk does not return spool.json. A plan of a repair and a check of options say what Open says: the
+// TestIdentityRefusedElsewhere: the disk cannot read spool.json. PlanRepair and Options.Check agree with Open: the
 // other files name the spool, which can be opened.
 func TestIdentityRefusedElsewhere(t *testing.T) {
 	d, sectors := badSectors()
@@ -148,8 +148,8 @@ func TestStageRecordRefusedAtOpen(t *testing.T) {
 	})
 }
 
-// TestProposalRefused: the disk does not return a proposed manifest. The process that has proposed it has it in memory. The next one is
-// told for a while to try again, and then that it is lost.
+// TestProposalRefused: the disk cannot read a proposed manifest. The process that has proposed it has it in memory. The next process
+// gets an error that it can retry for a while, and then ErrCorrupt.
 func TestProposalRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, sectors := badSectors()

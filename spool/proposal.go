@@ -13,13 +13,13 @@ import (
 )
 
 // proposal is a manifest that is proposed to a destination. Its file has the JSON of the place on the first line, and then the
-// bytes of the manifest. They are the shipper's: the spool does not look into them.
+// bytes of the manifest. The spool does not interpret these bytes: they are the shipper's.
 type proposal struct {
 	place    proposedAt
 	manifest []byte
 }
 
-// proposedAt says for which place of a chain a manifest was written.
+// proposedAt is the place in a chain for which a manifest was written.
 type proposedAt struct {
 	Version int    `json:"proposal"` // 1
 	Spool   string `json:"spool"`
@@ -31,7 +31,7 @@ type proposedAt struct {
 
 const (
 	proposalVersion = 1
-	maxPlace        = 1 << 10 // bounds the first line
+	maxPlace        = 1 << 10 // maximum length of the first line
 )
 
 func (p *proposal) encode() ([]byte, error) {
@@ -42,7 +42,8 @@ func (p *proposal) encode() ([]byte, error) {
 	return append(append(js, '\n'), p.manifest...), nil
 }
 
-// decodeProposal reads the file of a proposal. A place that cannot be read is zero: the shipper finds out what the manifest is.
+// decodeProposal decodes the file of a proposal. If the place cannot be read, it is zero: the shipper finds out for which place the
+// manifest is.
 func decodeProposal(b []byte) (p proposal, err error) {
 	line, manifest, _ := bytes.Cut(b, []byte("\n"))
 	switch err := json.Unmarshal(line, &p.place); {
@@ -55,17 +56,17 @@ func decodeProposal(b []byte) (p proposal, err error) {
 	return p, nil
 }
 
-// isFor reports whether the manifest was written for the chain's next place. One whose place is not known may have been.
+// isFor reports whether the manifest may have been written for the chain's next place. It may have been if its place is not known.
 func (p *proposal) isFor(c *Chain) bool {
 	at := p.place
 	return at.Version == 0 || at.Epoch == c.Epoch && at.Number == c.Next && (at.Spool == c.Spool || c.Spool == "")
 }
 
-// Propose makes the bytes of a destination's next manifest durable, before they are first sent. As long as the manifest is not
-// acknowledged, it may be proposed again with the same bytes only: others may already have reached the destination.
+// Propose makes the bytes of a destination's next manifest durable, before they are first sent. Until the manifest is
+// acknowledged, it may be proposed again only with the same bytes, because the first ones may already have reached the destination.
 //
-// final says that the manifest ends the chain. It may have arrived when the spool is opened again. Records that are kept from
-// then on need an epoch of their own, so that Open begins one.
+// final says that the manifest ends the chain. When the spool is opened again, such a manifest may have arrived. Records that are
+// kept from then on need a new epoch, so Open begins one.
 func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 	d, err := s.destination(dest)
 	if err != nil {
@@ -83,7 +84,7 @@ func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 	old, err := s.proposed(d)
 	switch {
 	case err == nil && bytes.Equal(old.manifest, manifest):
-		return s.fs.SyncDir(s.path(chainDir)) // the caller that put it there may have failed at that
+		return s.fs.SyncDir(s.path(chainDir)) // an earlier call may have failed to sync the directory
 	case err == nil:
 		return fmt.Errorf("spool: another manifest is already proposed to %q and not acknowledged yet", dest)
 	case !errors.Is(err, fs.ErrNotExist):
@@ -105,8 +106,8 @@ func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 	return nil
 }
 
-// Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none. ErrCorrupt: the disk has
-// refused to return it often and long enough. Whether it has arrived can then be learned at the destination only.
+// Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist: there is none. ErrCorrupt: the disk has
+// failed to read it so often and for so long that retrying is useless. Then only the destination can tell whether it has arrived.
 func (s *Shelf) Proposed(dest string) ([]byte, error) {
 	d, err := s.destination(dest)
 	if err != nil {
@@ -125,14 +126,13 @@ func (s *Shelf) Proposed(dest string) ([]byte, error) {
 	return nil, err
 }
 
-// proposed reads the proposal. One that the chain state already covers is the rest of an Ack that a crash cut short. The
-// state's hash tells, unless that Ack has moved the chain to the next identity, which begins without one: then the place
-// tells that the manifest was written for. d.mu is held.
+// proposed reads the proposal. It ignores a proposal that is already part of the chain, or obsolete, whose removal a crash has
+// interrupted: it has the hash of the chain state, or was written for another place than the chain's next one. d.mu is held.
 func (s *Shelf) proposed(d *destination) (p proposal, err error) {
 	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxPlace+maxManifest)
 	switch {
 	case refused(err) && d.proposal != nil:
-		p = *d.proposal // the disk has taken it and does not return it any more: that must not hold up the chain
+		p = *d.proposal // the disk has stored it but cannot read it any more: that must not block the chain
 	case err != nil:
 		return p, err
 	default:
@@ -154,5 +154,5 @@ func (s *Shelf) proposed(d *destination) (p proposal, err error) {
 // proposesFinal reports whether a manifest that may have arrived ends the chain.
 func (s *Shelf) proposesFinal(d *destination) bool {
 	p, err := s.proposed(d)
-	return err == nil && p.place.Final // without a proposal, or with one that cannot be read, the shipper finds out
+	return err == nil && p.place.Final // if the proposal cannot be read, the shipper finds out
 }

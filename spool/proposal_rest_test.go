@@ -30,7 +30,7 @@ func TestProposalRest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The chain is another owner's, who has none of these records: the spool goes on under the next identity.
+	// The chain is another owner's, without any of these records: the spool continues under another spool id.
 	name := "0000000000zzzzzzzzzzzzzzzz"
 	if err := errors.Join(s.shelf.Leave("b", Left{}), s.shelf.Rename("b", name)); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// hold stops deletion until release is called, what is under way excepted, for which it waits: a drain verifies against what is still here.
+// hold stops deletion until release is called. It waits for a deletion in progress.
 func (s *Shelf) hold() (release func()) {
 	s.mu.Lock()
 	s.holds++
@@ -20,18 +20,19 @@ func (s *Shelf) hold() (release func()) {
 	})
 }
 
-// afterPrune waits for the deletion that is under way, which did not know of a mark that was set since it began.
+// afterPrune waits for a deletion in progress, which may not have seen a mark that was set after it began.
 func (s *Shelf) afterPrune() {
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
 }
 
-// pruneBatch is the most segments that prune deletes: the keeper has other work that waits meanwhile, a file takes 20 µs to a
-// millisecond, and the room of all is given away once the disk has confirmed that they are gone.
+// pruneBatch is the most segments that one call of prune deletes. Each takes 20 µs to a millisecond, the keeper's other work waits
+// meanwhile, and the room of a batch becomes available only when the disk has confirmed all of it.
 const pruneBatch = 1024
 
-// prune deletes the oldest segments that every destination has, and returns when to call it again: for more of them, or because of what
-// the disk refused. The chain states, which are durable, say which they are, so that a crash in between is made good by the next Open's prune.
+// prune deletes the oldest segments that every destination has. It returns when to call it again, for more of them or because the
+// disk has refused something. The durable chain states say which segments to delete, so after a crash the next Open's prune
+// completes the deletion.
 func (s *Shelf) prune() time.Duration {
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
@@ -39,7 +40,7 @@ func (s *Shelf) prune() time.Duration {
 		return retryEvery
 	}
 	again := never
-	if !s.midway { // not for each batch: the disk may refuse many
+	if !s.midway { // not for each batch, since the disk may refuse to remove many files
 		again = s.space.clearLitter()
 	}
 	s.mu.Lock()
@@ -49,30 +50,30 @@ func (s *Shelf) prune() time.Duration {
 	if held || n == 0 || !s.cat.any(n) {
 		return s.pruned(false, again)
 	}
-	// The ledger must be in a file at any time: of a later segment, of the journal, or one of its own.
+	// The ledger must be in a file at all times: in a later segment, in a file of the journal, or in its own.
 	if l := s.journal.orphan(); l != nil && s.cat.last() <= n {
 		if err := s.space.saveLedger(l); err != nil {
 			s.logAgain(slog.LevelWarn, "spool: cannot save the ledger; no segment is deleted until it can be saved, so the spool grows: see what the disk reports", "err", err)
 			return retryEvery
 		}
 	}
-	// Files first, index last: an entry without a file is swept at the next Open, and says until then what there was. A
-	// file without an entry would be read once more, and deleted then.
+	// Files first, index last: the next Open removes an entry without a file, which until then shows that there was a segment, but
+	// would read a file without an entry again before it is deleted.
 	for _, seg := range s.cat.remove(n, pruneBatch) {
 		if s.delete(seg, len(s.deleted.pool)) {
 			s.deleted.pool = append(s.deleted.pool, poolFile{seg.Number, seg.Size})
 		}
 		s.deleted.keys = append(s.deleted.keys, segKey(seg.Number))
 	}
-	_ = s.space.fillInodes() // before others take those that are free now
+	_ = s.space.fillInodes() // before other programs take the inodes that are free now
 	if !s.confirmDeletion() {
 		return retryEvery
 	}
 	return s.pruned(s.cat.any(n), again)
 }
 
-// pruned notes whether more can be deleted, and returns when: at once if so, and once more after the last batch, for what the disk has
-// refused in any of them. The caller holds s.pruning.
+// pruned notes whether more can be deleted, and returns when to call prune again: at once if so, and once more after the last batch,
+// for files that the disk has refused to remove. The caller holds s.pruning.
 func (s *Shelf) pruned(more bool, again time.Duration) time.Duration {
 	before := s.midway
 	s.midway = more
@@ -82,14 +83,14 @@ func (s *Shelf) pruned(more bool, again time.Duration) time.Duration {
 	return again
 }
 
-// deletion is what prune has deleted and the disk has not confirmed yet. Until it has, nobody writes to the files in pool,
-// and the index keeps the entries: a power cut must not bring a segment back by its name with other contents.
+// deletion lists what prune has deleted and the disk has not confirmed yet. Until it has, nothing is written to the files in pool,
+// and the index keeps the entries: after a power cut a segment must not be back under its name with other contents.
 type deletion struct {
 	pool []poolFile
 	keys []string
 }
 
-// confirmDeletion makes deletions durable, and gives the room of their files away. It returns false if the disk refuses.
+// confirmDeletion makes deletions durable, and then makes the room of their files available. It returns false if the disk refuses.
 // The caller holds s.pruning.
 func (s *Shelf) confirmDeletion() bool {
 	if len(s.deleted.keys) == 0 {
@@ -108,7 +109,8 @@ func (s *Shelf) confirmDeletion() bool {
 	return true
 }
 
-// delete removes a segment's files, and reports whether its own went to the pool, to which more are on their way.
+// delete removes a segment's files, and reports whether its own file is moved to the pool, to which more files are on their
+// way.
 func (s *Shelf) delete(seg *sealed, more int) (pooled bool) {
 	kept := s.damages.keepDamaged(seg)
 	if seg.StagedSize > 0 {
@@ -124,14 +126,13 @@ func (s *Shelf) delete(seg *sealed, more int) (pooled bool) {
 	return pooled
 }
 
-// recycle moves a segment's file to the directory of the pool, if it is worth that: blocks that were written once are
-// overwritten without the journal's help, which makes each sync cheaper. Files that were sealed early, by age, have too
-// few of them.
+// recycle moves a segment's file to the directory of the pool if it is large enough. Overwriting old blocks does not involve the
+// file system's journal, which makes each sync cheaper. Segments that were sealed early, by age, have too few of them.
 func (s *Shelf) recycle(seg *sealed, more int) bool {
 	return s.space.poolTakes(seg.Size, more) && s.fs.Rename(s.segPath(seg.Number), s.freePath(seg.Number)) == nil
 }
 
-// forgetDamages ends the record of what was given up, where nothing is left to give up.
+// forgetDamages removes the record of given-up damage whose segment and files are gone.
 func (s *Shelf) forgetDamages() {
 	for _, x := range s.damages.list() {
 		if _, ok := s.cat.get(x.Segment); !ok && x.GivenUp && len(x.Files) == 0 {

@@ -2,25 +2,25 @@ package spool
 
 import "github.com/penstock-go/penstock/spool/segment"
 
-// writeSlack is how many zeros follow the blocks of a commit in memory. The committer writes on to the next page of the
-// file with them: a page of a recycled file that is only half overwritten would first have to be read from the disk.
+// writeSlack is how many zeros follow the blocks of a commit in memory. The writer uses them to write up to the next page boundary of
+// the file: if a page of a recycled file is only partly overwritten, the kernel first has to read it from the disk.
 const writeSlack = 4096
 
-// queue is the tail of the log in memory: everything that was taken and is not yet on stable storage. Records are copied
-// into it once, straight into the blocks that will be written; what was written stays until it was synced, so that it
-// can be written again elsewhere when the disk fails.
+// queue is the tail of the log in memory: all accepted records that are not yet on stable storage. Records are copied
+// once, directly into the blocks that will be written. Written blocks stay until they are synced, so that they can be written
+// again elsewhere if the disk fails.
 //
 //	chunks:  [ synced, free again | written, not synced | closed blocks | open block ]
 //
-// The caller locks. Blocks that take has returned do not change any more and may be read, and their headers stamped,
+// The caller locks. Blocks that collect has returned do not change any more and may be read, and their headers stamped,
 // without the lock.
 type queue struct {
-	chunks    []*chunk // oldest first; records go to the last
+	chunks    []*chunk // oldest first; records are appended to the last
 	base      uint64   // number of chunks[0]
-	free      []*chunk // a stack: the chunk used last is warm in the cache
+	free      []*chunk // a stack, because the chunk used last is still in the CPU cache
 	chunkSize int
 	inUse     int64             // bytes of chunks
-	unwritten int64             // bytes of the blocks behind written
+	unwritten int64             // bytes of the blocks after written
 	open      bool              // the last block may still grow
 	attrs     segment.AttrTable // of the last block of records
 
@@ -45,10 +45,10 @@ type block struct {
 	slack bool   // writeSlack zeros follow
 }
 
-// next returns the sequence number behind the block.
+// next returns the sequence number after the block.
 func (b *block) next() uint64 { return b.first + uint64(b.count) }
 
-// position is a place between blocks: chunks are numbered for the spool's life, blocks within their chunk.
+// position is a place between blocks. Chunk numbers are never reused while the spool is open; blocks are counted within their chunk.
 type position struct {
 	chunk uint64
 	block int
@@ -60,16 +60,16 @@ func (p position) before(q position) bool {
 
 // span is a run of blocks in one chunk.
 type span struct {
-	buf    []byte // of the chunk, whose own slice grows meanwhile
+	buf    []byte // of the chunk, whose own slice may grow meanwhile
 	number uint64
 	from   int // index of blocks[0] in the chunk
 	blocks []block
 }
 
-// blockRoom is what one record needs at most beyond itself: a block's header, its padding and the slack.
+// blockRoom is how many bytes one record needs at most besides its own: a block's header, its padding and the slack.
 const blockRoom = segment.BlockHeaderSize + 16 + writeSlack
 
-// put copies the batch into the queue, for which the caller has made sure that there is room; its first record has the sequence number seq.
+// put copies the batch into the queue. The caller has made sure that there is room. The first record gets the sequence number seq.
 func (q *queue) put(seq uint64, batch []segment.Record) {
 	var c *chunk
 	var b *block
@@ -80,8 +80,8 @@ func (q *queue) put(seq uint64, batch []segment.Record) {
 	for i := range batch {
 		r := &batch[i]
 		n := segment.RecordSize(len(r.Data), r.Src) + q.attrs.Size(r.Attrs)
-		// Blocks end at 64 KiB, so that damage costs little; a larger record has one of its own. Chunks end where the block's
-		// padding and the slack might not fit any more: no slice of them may ever move.
+		// Blocks end at 64 KiB, so that damage destroys few records; a larger record gets a block of its own. A chunk ends when the
+		// block's padding and the slack might not fit any more: its buffer must never be reallocated.
 		if b == nil || len(c.buf)-b.off+n > segment.BlockTarget || len(c.buf)+n+16+writeSlack > cap(c.buf) {
 			c, b = q.startBlock(r.Size(), seq+uint64(i), segment.RecordBlock)
 			q.attrs.Reset()
@@ -152,7 +152,7 @@ func (q *queue) close() {
 	q.open = false
 }
 
-// collect closes the open block and appends everything that is not written yet to spans. It returns the position behind it.
+// collect closes the open block and appends all unwritten blocks to spans. It returns the position after the last one.
 func (q *queue) collect(spans []span) ([]span, position) {
 	q.close()
 	end := q.tailPosition()
@@ -173,7 +173,7 @@ func (q *queue) collect(spans []span) ([]span, position) {
 	return spans, end
 }
 
-// tailPosition is the position behind the last block.
+// tailPosition returns the position after the last block.
 func (q *queue) tailPosition() position {
 	if len(q.chunks) == 0 {
 		return position{q.base, 0}
@@ -181,8 +181,8 @@ func (q *queue) tailPosition() position {
 	return position{q.base + uint64(len(q.chunks)) - 1, len(q.last().blocks)}
 }
 
-// release moves the synced position to p, unless it is already behind it, and frees the chunks before it. What is freed
-// is kept for the next burst; see trim.
+// release moves the synced position forward to p, and frees the chunks before it. Freed chunks are kept for the next burst; see
+// trim.
 func (q *queue) release(p position) {
 	if !q.synced.before(p) {
 		return
@@ -192,8 +192,8 @@ func (q *queue) release(p position) {
 	for n < len(q.chunks) {
 		number := q.base + uint64(n)
 		done := number < p.chunk ||
-			// All of the last chunk: give it up and start over at its start, in memory that is in the cache. It gets another
-			// number, since others may still hold positions in it.
+			// All of the last chunk is synced: reuse it from its start, since its memory is in the CPU cache. It gets another
+			// number, since other goroutines may still hold positions in it.
 			number == p.chunk && p == q.tailPosition() && !q.open
 		if !done {
 			break
@@ -241,13 +241,13 @@ func (q *queue) between(p, end position) (n int64) {
 	return n
 }
 
-// rewind makes everything that is not synced be written once more.
+// rewind moves the written position back to the synced one, so that all unsynced blocks are written again.
 func (q *queue) rewind() {
 	q.unwritten += q.between(q.synced, q.written)
 	q.written = q.synced
 }
 
-// fits reports whether n more bytes of records stay within the budget. A queue that is empty takes anything.
+// fits reports whether the queue stays within the budget with n more bytes of records. An empty queue accepts any size.
 func (q *queue) fits(n, budget int64) bool {
 	if q.inUse == 0 {
 		return true
@@ -262,7 +262,7 @@ func (q *queue) fits(n, budget int64) bool {
 	return q.inUse+(n+size-1)/size*size <= budget
 }
 
-// trim gives free chunks back to the garbage collector, all but keep.
+// trim leaves all free chunks but keep to the garbage collector.
 func (q *queue) trim(keep int) {
 	if len(q.free) > keep {
 		clear(q.free[keep:])
@@ -270,7 +270,7 @@ func (q *queue) trim(keep int) {
 	}
 }
 
-// pending counts the records behind the written position, from the blocks themselves.
+// pending counts the records after the written position, from the blocks themselves.
 func (q *queue) pending() (t segment.Tally) {
 	for p := q.written; p.chunk-q.base < uint64(len(q.chunks)); p = (position{p.chunk + 1, 0}) {
 		for _, b := range q.chunks[p.chunk-q.base].blocks[p.block:] {

@@ -7,38 +7,38 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// fixedReserve is what sealing, the ledger, the index and the chains may need beyond what they use now.
+// fixedReserve is how many more bytes sealing, the ledger, the index and the chains may need.
 const fixedReserve = 4 << 20
 
 // quota accounts for the directory. space.mu guards it.
 //
-// Appends stop when what is used has come within the reserve of the limit: from there on sealing, staging, the index and
-// deleting live on the reserve, so that a full spool can empty itself.
+// Appends stop when less than the reserve is free below the limit. Only sealing, staging, the index and deletion may use the
+// reserve, so that a full spool can empty itself.
 type quota struct {
 	limit   int64 // Options.MaxBytes
 	reserve int64
 	full    int64 // the reserve before LastCall
-	used    int64 // of files, the active one and the spare in their full length
-	fixed   int64 // of used: the index and the damaged files, which stay however much is delivered
-	// ceiling bounds used, staged files included. It is limit, or more if the spool keeps records beyond the quota (see LastCall)
-	// or the quota was lowered: it is always at least the records, plus what is fixed, plus the whole reserve, so that such a spool
-	// can empty itself too.
+	used    int64 // by all files, with the active segment and the spare in their full length
+	fixed   int64 // part of used: the index and the damaged files, which delivery does not free
+	// ceiling is the upper bound of used, staged files included. It is limit, or more if the spool keeps records beyond the quota
+	// (see LastCall) or the quota was lowered: it is always at least the records, plus fixed, plus the whole reserve, so that such
+	// a spool can empty itself too.
 	ceiling int64
 	disk    diskSpace
 	pool    []poolFile
 }
 
-// poolFile is a file of a deleted segment, to be used again.
+// poolFile is a file of a deleted segment, to be reused.
 type poolFile struct {
 	number uint64
 	size   int64
 }
 
-// poolFiles is how many of them are kept at most: enough to bridge the time between deletions, which come in groups.
+// poolFiles is the largest number of files in the pool: enough for the time between deletions, which come in groups.
 const poolFiles = 4
 
-// checkFileLimit refuses a process that may not write a file as long as a segment. A later write beyond the limit would end it
-// (SIGXFSZ), again and again. For staged files that are longer, as without compression, see drain.Signals.
+// checkFileLimit refuses a process that may not write a file as long as a segment. A later write beyond the limit would kill the
+// process (SIGXFSZ), at each start again. For staged files that are longer, as without compression, see drain.Signals.
 func checkFileLimit(fsys vfs.FS, o *Options) error {
 	l, ok := fsys.(vfs.FileLimiter)
 	if !ok {
@@ -52,12 +52,12 @@ func checkFileLimit(fsys vfs.FS, o *Options) error {
 	return nil
 }
 
-// smallFiles is room for the small files that a spool makes with its first records.
+// smallFiles is the room for the small files that a spool creates with its first records.
 const smallFiles = 64 << 10
 
-// checkSmallest refuses a quota in which a spool without segments has no room for two, beside the file of the index: it would
-// never take a record. A spool with segments is opened, so that they can be delivered. The files of the pool give way, and
-// damaged files must not prevent a start.
+// checkSmallest refuses a quota in which a spool without segments has no room for two segments besides the index file: it would
+// never accept a record. A spool with segments is opened, so that they can be delivered. Files of the pool do not count, because they
+// are removed when room is needed, nor do damaged files, because they must not prevent a start.
 func (s *Spool) checkSmallest() error {
 	if s.source != nil || s.shelf.cat.last() > 0 || s.journal.active != nil {
 		return nil
@@ -80,7 +80,7 @@ func newQuota(o *Options, total int64) (quota, error) {
 		q.limit = total / 10 * 9
 	}
 	q.ceiling = q.limit
-	// Small quotas, as tests and sidecars have them, get a reserve in proportion.
+	// Small quotas, as in tests and sidecars, get a proportionally small reserve.
 	q.reserve = min(fixedReserve, q.limit/16) + o.StageReserve
 	q.full = q.reserve
 	// Two segments: one that is written while the other one is staged.
@@ -91,16 +91,16 @@ func newQuota(o *Options, total int64) (quota, error) {
 	return q, nil
 }
 
-// add counts n bytes more, which may be negative, here and on the disk.
+// add adds n bytes, which may be negative, to used, and subtracts them from the free space of the disk.
 func (q *quota) add(n int64) {
 	q.used += n
 	q.disk.took(n)
 }
 
-// found counts what was there before the disk was looked at.
+// found adds n bytes that existed already when the free space of the disk was read.
 func (q *quota) found(n int64) { q.used += n }
 
-// pooled returns the bytes of the pool: they count as used, and are the first to go.
+// pooled returns the bytes of the pool: they count as used, and are the first to be removed.
 func (q *quota) pooled() (n int64) {
 	for _, f := range q.pool {
 		n += f.size
@@ -117,17 +117,17 @@ func (q *quota) pop() (f poolFile, ok bool) {
 	return f, false
 }
 
-// foundFixed is found for what is fixed.
+// foundFixed is found for files that count as fixed.
 func (q *quota) foundFixed(n int64) {
 	q.found(n)
 	q.fixed += n
 }
 
-// raise makes room for the whole reserve above so many bytes of records and what is fixed.
+// raise raises the ceiling, if necessary, to the bytes of records, plus fixed, plus the whole reserve.
 func (q *quota) raise(records int64) { q.ceiling = max(q.ceiling, records+q.fixed+q.full) }
 
-// withBlocks is what records of the given size take at most with their blocks.
+// withBlocks returns the largest size of records of the given size with their blocks.
 func withBlocks(size int64) int64 { return size + size/segment.BlockTarget*blockRoom + blockRoom }
 
-// largest returns the size of the largest batch that is ever taken.
+// largest returns the size of the largest batch that is ever accepted.
 func (q *quota) largest() int64 { return (q.limit - q.reserve) / 2 }

@@ -124,7 +124,7 @@ func TestBatchTooLong(t *testing.T) {
 	}
 }
 
-// What the kernel drops while a listener waits for room is the spool's doing.
+// Datagrams that the kernel drops while a listener waits for room count as spool_full.
 func TestKernelDropsWhileFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memDir().open(t, fullOptions(Block))
@@ -165,7 +165,7 @@ func TestKernelDropsWhileFull(t *testing.T) {
 	})
 }
 
-// Offer takes what fits into memory while the disk stands still, and then waits.
+// While the disk stalls, Offer accepts records until the memory budget is used up, and then waits.
 func TestOfferBudget(t *testing.T) {
 	s, stall := stalled(t, Options{MemoryBytes: 2 << 20, SyncInterval: time.Millisecond})
 	n := 0
@@ -202,7 +202,7 @@ func TestOfferBudget(t *testing.T) {
 	wantRecords(t, stageAll(t, s), n, 1000)
 }
 
-// TestRejectedTellsListeners: a listener must not offer again what was counted as lost, and only that.
+// TestRejectedTellsListeners: a listener must not offer records again that were counted as lost, and only those.
 func TestRejectedTellsListeners(t *testing.T) {
 	says := func(err error) bool {
 		var r interface{ Rejected() bool }
@@ -216,7 +216,7 @@ func TestRejectedTellsListeners(t *testing.T) {
 	}
 }
 
-// TestLastCall: what waits in front of a full spool when the process ends is taken, and everything can still be staged.
+// TestLastCall: appends that wait for room when the process ends are accepted, and everything can still be staged.
 func TestLastCall(t *testing.T) {
 	s := memDir().open(t, fullOptions(Block))
 	n := fill(t, s)

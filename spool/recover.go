@@ -14,41 +14,41 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// recovery finds out, from the files, what the spool holds. The rules it relies on, and the writer keeps:
+// recovery finds out, from the files, which records the spool holds. It relies on these rules, which the writer keeps:
 //
-//   - A segment is begun only when everything in the ones before it is on stable storage. So in all but the newest,
-//     whatever is missing is damage; in the newest, what lies behind the last mark of durability is a torn tail.
-//   - A segment ends where the next one's first sequence number begins, whatever else its file holds.
-//   - Nothing is deleted that is not covered by the chain state of every destination, which was durable before.
+//   - A segment is begun only when all earlier segments are on stable storage. So in all segments but the newest,
+//     missing blocks are damage; in the newest, everything after the last mark of durability is a torn tail.
+//   - A segment ends where the next one's first sequence number begins, even if its file holds more.
+//   - A segment is deleted only after the chain states that cover it, those of all destinations, are durable.
 type recovery struct {
 	s       *Spool
 	rebuild bool
 	clean   *cleanMark // nil after an unclean end
-	begun   *begun     // what is noted of the newest segment outside of it; nil if nothing is
-	// wasSealed: the index knows that segment as sealed, and so its last record.
+	begun   *begun     // the note of the newest segment, which is outside of it; nil if there is none
+	// wasSealed: the index lists the segment in begun as sealed, and so its last record is known.
 	wasSealed bool
-	newest    int64               // the size of its file, 0 if there is none
-	vague     uint64              // bytes of records that may have been kept in it, and of which nothing is known
+	newest    int64               // the size of the file of the segment in begun, 0 if there is none
+	vague     uint64              // bytes of records that may have been kept in it, and of which nothing else is known
 	life      *lifeMark           // of the last process, nil if it left none
-	saved     *segment.Ledger     // from the file beside the log
+	saved     *segment.Ledger     // from ledger.json
 	known     map[uint64]*sealed  // from the index
 	parts     []*part             // segments by number
-	changed   []*sealed           // index entries to be written
-	gone      []string            // and to be deleted
-	least     uint64              // the log is known to have reached up to here
-	missing   uint64              // from where on segments are missing that an exact index lists; 0: none
+	changed   []*sealed           // index entries to write
+	gone      []string            // index entries to delete
+	least     uint64              // the log is known to hold all records below this sequence number
+	missing   uint64              // first sequence number of the missing segments that an exact index lists; 0: none
 	last      *segment.ScanResult // of the newest segment, if it is not sealed
-	// blank are files whose first page is zeros: spares, or segments that have lost their header. What is missing tells.
+	// blank lists files whose first page is zeros: spares or, if records are missing there, segments that have lost their header.
 	blank []uint64
 }
 
-// part is a segment as it was found.
+// part is a segment as recovery has found it.
 type part struct {
 	number uint64
-	header *segment.Header // nil for sealed ones that the index knows
+	header *segment.Header // nil for sealed segments that the index lists
 	size   int64
-	sealed *sealed // nil if it has to be scanned
-	seal   int64   // length of footer and trailer, if they were read and not known from the index
+	sealed *sealed // nil if the segment must be scanned
+	seal   int64   // length of footer and trailer, if they were read from the file; 0 if the index lists the segment
 	// guessed: the header is not the one on the disk, see headless.
 	guessed bool
 }
@@ -73,7 +73,7 @@ func (r *recovery) run() error {
 	return nil
 }
 
-// readClean looks for the mark of an orderly end.
+// readClean reads the clean mark.
 func (r *recovery) readClean() error {
 	m := new(cleanMark)
 	switch err := r.s.persistState(r.s.path(cleanName), segment.MaxHeader, 1, m); statefile.AnswerTo(err) {
@@ -87,8 +87,8 @@ func (r *recovery) readClean() error {
 	return nil
 }
 
-// checkClean doubts a mark of an orderly end that other files contradict: an older copy of the file has come back. It would hide
-// what a kill has taken since.
+// checkClean ignores a clean mark that other files contradict: it is an older copy of the file that has come back. It would hide
+// the records that a later kill has destroyed.
 func (r *recovery) checkClean() error {
 	m := r.clean
 	if m == nil {
@@ -107,8 +107,7 @@ func (r *recovery) checkClean() error {
 	return nil
 }
 
-// endedAsAdopter reports whether the mark of an orderly end is an adopter's own. The mark of a process beside it is then that of
-// the spool's last owner.
+// endedAsAdopter reports whether the clean mark is an adopter's own. Then the life mark beside it is the last owner's.
 func (r *recovery) endedAsAdopter() bool {
 	if r.s.source == nil || r.s.dir == r.s.source.dir { // for Inspect, every mark is the source's
 		return false
@@ -117,7 +116,7 @@ func (r *recovery) endedAsAdopter() bool {
 	return err == nil
 }
 
-// doubtClean goes on as after a sudden end. What was durable at the orderly one has to be there all the same.
+// doubtClean continues as after an unclean end. The records that were durable according to the clean mark must still be there.
 func (r *recovery) doubtClean(why string) {
 	r.s.log.Warn("spool: the mark of an orderly end is not that of the last process; going on as after a sudden end, so the report names an upper bound of what may be lost: find out whether files were restored or copied",
 		"class", r.s.opts.Class, "next", r.clean.Next, "why", why)
@@ -125,7 +124,7 @@ func (r *recovery) doubtClean(why string) {
 	r.clean = nil
 }
 
-// readLedger takes the ledger that was saved when the log was to be empty. It may be old; without one it is empty.
+// readLedger reads the ledger that was saved before the last segment was deleted. It may be old; if there is none, it is empty.
 func (r *recovery) readLedger() error {
 	f, err := r.s.loadLedger()
 	if err != nil {
@@ -136,7 +135,7 @@ func (r *recovery) readLedger() error {
 	return nil
 }
 
-// readBegun takes what is noted of the newest segment. A note that cannot be read, or is older, costs a witness.
+// readBegun reads the note of the newest segment. Without it, or with an older one, damage at the end of that segment may not show.
 func (r *recovery) readBegun() error {
 	s := r.s
 	b, err := persist(s.patience, func(bool) (*begun, error) { return loadBegun(s.fs, s.path(begunName), s.id.Spool) })
@@ -161,7 +160,7 @@ func (r *recovery) readBegun() error {
 	return nil
 }
 
-// openWitness goes on with the note, before anything is done to the segment that it speaks of.
+// openWitness continues with the note, before the segment that it describes is changed.
 func (r *recovery) openWitness() error {
 	if r.s.source != nil {
 		return nil
@@ -204,7 +203,7 @@ func listSegments(fsys vfs.FS, dir string) ([]uint64, error) {
 	return numbers, nil
 }
 
-// list looks at every segment file: at its size alone if the index knows it, not even that after an orderly end.
+// list examines every segment file. If the index lists the segment, it checks only the size, and after an orderly end not even that.
 func (r *recovery) list() error {
 	numbers, err := r.s.listSegments()
 	if err != nil {
@@ -226,9 +225,9 @@ func (r *recovery) list() error {
 			r.parts = append(r.parts, &part{number: n, size: seg.Size, sealed: seg})
 			continue
 		}
-		if seg != nil { // sealed, and not any more what it was: everything in it had been durable
+		if seg != nil { // sealed, so everything in it was durable, but the file has changed
 			r.least = max(r.least, seg.Last+1)
-			if r.clean != nil { // after a kill the index may still list what was delivered and deleted
+			if r.clean != nil { // after a kill the index may still list segments that were delivered and deleted
 				r.missing = min(cmp.Or(r.missing, seg.First), seg.First)
 			}
 		}
@@ -242,7 +241,7 @@ func (r *recovery) list() error {
 	return r.withoutRaw()
 }
 
-// inspect reads the ends of a segment.
+// inspect reads header and footer of a segment.
 func (r *recovery) inspect(n uint64, size int64) error {
 	s := r.s
 	f, err := s.fs.Open(s.segPath(n))
@@ -252,7 +251,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	defer f.Close()
 	src, err := s.newReader(f, size, segment.ReadOptions{Segment: n})
 	switch {
-	case errors.Is(err, segment.ErrVersion): // another program's: refused as a whole, so that it is not taken for damage
+	case errors.Is(err, segment.ErrVersion): // another version's: refuse to open the spool, since this is not damage
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
 	case errors.Is(err, segment.ErrCorrupt):
 		m, _ := s.misnamed(n)
@@ -278,7 +277,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 		return nil
 	}
 	p.sealed, p.seal = entry(h, footer, nil, size), sealSize(src.FooterBytes())
-	if footer.Records < footer.Next-footer.First { // damaged before it was sealed; where exactly, only its blocks tell
+	if footer.Records < footer.Next-footer.First { // damaged before it was sealed; only its blocks show where
 		res, err := s.scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
 		if err != nil {
 			return err
@@ -289,8 +288,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	return nil
 }
 
-// inspectAgain looks at two segments whose files have changed their names. The second one may have been looked at before,
-// and taken for a spare.
+// inspectAgain inspects two segments after their names were exchanged back. The second may already be listed as blank.
 func (r *recovery) inspectAgain(n, m uint64) error {
 	again := []uint64{n}
 	if i := slices.Index(r.blank, m); i >= 0 {
@@ -299,7 +297,7 @@ func (r *recovery) inspectAgain(n, m uint64) error {
 	}
 	for _, x := range again {
 		fi, err := r.s.fs.Stat(r.s.segPath(x))
-		if errors.Is(err, fs.ErrNotExist) { // the other one's name was free, and nobody has looked there
+		if errors.Is(err, fs.ErrNotExist) { // no file had the other name, so it was not inspected yet
 			delete(r.known, m)
 			x = m
 			fi, err = r.s.fs.Stat(r.s.segPath(x))
@@ -314,13 +312,13 @@ func (r *recovery) inspectAgain(n, m uint64) error {
 	return nil
 }
 
-// setSegmentAside is setAside for the file of a segment. Should records be missing in its place, it may hold them.
+// setSegmentAside is setAside for the file of a segment. If records are missing there, the file may hold them.
 func (r *recovery) setSegmentAside(n uint64) error {
 	r.noteUnused(n)
 	return r.s.setAside(segDir, numberName(n)+segExt)
 }
 
-// withoutRaw adds the segments of which only the staged file is left, and finds which index entries are of deleted ones.
+// withoutRaw adds the segments of which only the staged file is left, and lists the index entries of deleted segments in r.gone.
 func (r *recovery) withoutRaw() error {
 	s := r.s
 	entries, err := s.fs.ReadDir(s.path(stageDir))
@@ -338,7 +336,7 @@ func (r *recovery) withoutRaw() error {
 			continue
 		}
 		if n <= covered {
-			// About to be deleted, or kept for a verification that needs the staged file.
+			// It is about to be deleted, unless it is kept for a verification that needs the staged file.
 			if _, err := s.fs.Stat(s.objPath(n)); s.shelf.frozen == "" || err != nil {
 				continue
 			}
@@ -352,7 +350,7 @@ func (r *recovery) withoutRaw() error {
 			return err
 		}
 		if err != nil {
-			// The staged file beside it may be all that is left of the records: people can still make sense of it.
+			// The staged file may be all that is left of the records, and an operator may be able to decode it.
 			s.log.Error("spool: cannot read the stage record of a segment without a raw file; moved both to damaged/, where they stay until you remove them: the staged file may be the only copy of its records", "class", s.opts.Class, "segment", n, "err", err)
 			for _, ext := range []string{recExt, objExt} {
 				if err := s.setAside(stageDir, numberName(n)+ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -379,7 +377,7 @@ func (r *recovery) withoutRaw() error {
 		s.space.number = max(s.space.number, n)
 		if n > covered {
 			r.least = max(r.least, seg.Last+1)
-			if r.clean != nil { // after a kill the index may still list what was delivered and deleted
+			if r.clean != nil { // after a kill the index may still list segments that were delivered and deleted
 				r.missing = min(cmp.Or(r.missing, seg.First), seg.First)
 			}
 			s.log.Error("spool: a segment is missing that not every destination has; its records are reported as damaged: find the file, for example in a backup, before the damage is given up", "class", s.opts.Class, "segment", n, "first", seg.First, "last", seg.Last)
@@ -388,7 +386,7 @@ func (r *recovery) withoutRaw() error {
 	return nil
 }
 
-// withoutRecord sets aside the staged files that have neither a record nor a raw file: they may be all that is left.
+// withoutRecord sets aside staged files that have neither a stage record nor a segment file: they may be the only copy.
 func (r *recovery) withoutRecord(entries []fs.DirEntry, have map[uint64]bool, covered uint64) error {
 	for _, e := range entries {
 		n, ok := parseName(e.Name(), objExt)
@@ -397,7 +395,7 @@ func (r *recovery) withoutRecord(entries []fs.DirEntry, have map[uint64]bool, co
 		}
 		err := r.s.setAside(stageDir, e.Name())
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // with its stage record
+			continue // it was set aside together with its stage record
 		}
 		if err != nil {
 			return err

@@ -2,10 +2,10 @@ package spool
 
 import "github.com/penstock-go/penstock/spool/segment"
 
-// aged finds chain states that are older than their chains: a file that was restored, or that the disk returns as it once
-// was. The ledgers in the log say how far each chain was, and were written after the state. Such a state is as good as
-// lost: what it says is still owed may have been delivered and deleted. It stays in its place until relearn knows whether it is
-// the state that an earlier process has made for a lost one, which no shipper has followed since.
+// aged finds chain states that are older than their chains, because a file was restored, or because the disk returns old contents.
+// The ledgers in the log, which are written after the state, say how far each chain was. An aged state is treated as
+// lost: segments that it says are pending may have been delivered and deleted. It stays in its place until relearn knows whether an
+// earlier process has made it for a lost one, and no shipper has rebuilt it since.
 func (r *recovery) aged() error {
 	known := map[string]uint64{}
 	note := func(l *segment.Ledger) {

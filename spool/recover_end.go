@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// conclude finds the end of the log and the ledger there, and makes the newest segment ready to be written on, or seals it.
+// conclude finds the end of the log and the ledger there, and prepares the newest segment for further writes, or seals it.
 func (r *recovery) conclude() error {
 	s := r.s
 	var p *part
@@ -24,8 +24,8 @@ func (r *recovery) conclude() error {
 	var l *segment.Ledger
 	switch {
 	case r.last != nil:
-		// The header says what the log held before this segment; the blocks say the rest. The last ledger may be older than
-		// the last records, and newer than the last ones that can be read.
+		// The header counts the records before this segment; the blocks contain the rest. The last ledger block may be older than
+		// the last records, or newer than the last ones that can be read.
 		f := r.last.Builder.Footer()
 		l = r.last.Ledger
 		at = place{r.last.Next - 1, max(p.header.Ledger.Kept.Bytes+f.Bytes, l.Kept.Bytes)}
@@ -36,7 +36,7 @@ func (r *recovery) conclude() error {
 			return err
 		}
 		s.journal.sealedEnd = at
-	default: // nothing is left of the log, or only what could not be deleted when all behind it was
+	default: // nothing is left of the log, or only segments that could not be deleted although all later ones were
 		l = r.saved
 		at = place{r.leastNext() - 1, l.Kept.Bytes}
 		s.journal.sealedEnd = at
@@ -51,14 +51,14 @@ func (r *recovery) conclude() error {
 		r.doubtClean("there are records after it")
 	}
 	if r.clean != nil && r.clean.Next == at.seq+1 {
-		// The mark's copy is as new as any, and there when the segment with the last one is not.
+		// The ledger in the clean mark is as new as any other, and exists even if the segment with the last ledger block is lost.
 		l = &r.clean.Ledger
 		at.bytes = l.Kept.Bytes
 		if r.last == nil {
 			s.journal.sealedEnd = at
 		}
 	}
-	// What was delivered was kept, also where all that said how much is lost.
+	// Delivered records were kept, even if every file that says how many bytes they had is lost.
 	if most := r.mostDelivered(); at.bytes < most {
 		at.bytes = most
 		if r.last == nil {
@@ -67,8 +67,8 @@ func (r *recovery) conclude() error {
 	}
 	s.journal.lastEnd = *l.Clone()
 	s.journal.lastEnd.Kept = at.tally()
-	// What is kept is what is there, whatever the ledger says: it was written before the last records, or has counted some
-	// that a power cut took.
+	// Kept counts the existing records, whatever the ledger block says: it may be older than the last records, or count some that a
+	// power cut has destroyed.
 	s.journal.ledger = *l.Clone()
 	s.journal.ledger.Version = 1
 	s.journal.ledger.Kept = at.tally()
@@ -86,7 +86,7 @@ func (r *recovery) conclude() error {
 	return r.resume(p)
 }
 
-// mostDelivered returns how many bytes the destination that has most of what was ever kept has.
+// mostDelivered returns the largest number of bytes that was delivered to any destination.
 func (r *recovery) mostDelivered() (bytes uint64) {
 	for _, d := range r.s.shelf.dests {
 		bytes = max(bytes, d.delivered.Bytes)
@@ -94,8 +94,8 @@ func (r *recovery) mostDelivered() (bytes uint64) {
 	return bytes
 }
 
-// sealedLedger returns the ledger at the end of the newest segment, which is sealed, and that end: of the newest segment
-// whose footer can be read, and what the later ones are known to hold.
+// sealedLedger returns the end of the newest segment, which is sealed, and the ledger there: that of the newest segment whose footer
+// can be read. The known bytes of later segments are added to the place.
 func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 	at := place{seq: r.parts[len(r.parts)-1].sealed.Last}
 	for i := len(r.parts) - 1; i >= 0; i-- {
@@ -115,7 +115,7 @@ func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 	return r.saved, at, nil
 }
 
-// accountForEnd closes the balance of a ledger that was read back. After an orderly end it must close by itself.
+// accountForEnd makes a ledger that was read back balance. After an orderly end it must balance already.
 func (r *recovery) accountForEnd(from time.Time) {
 	s := r.s
 	l := &s.journal.ledger
@@ -125,7 +125,7 @@ func (r *recovery) accountForEnd(from time.Time) {
 	}
 	settled, entered := l.Settled(), l.Entered()
 	if !died {
-		// Records decide: bytes need not close where an embedder's code changes records.
+		// Only records must balance: bytes may not if an embedder's code changes records.
 		if entered.Records == settled.Records {
 			return
 		}
@@ -133,7 +133,7 @@ func (r *recovery) accountForEnd(from time.Time) {
 			"received", l.Received, "made", l.Made, "kept", l.Kept, "filtered", l.Filtered, "lost", l.Lost.Total())
 	}
 	known := l.Buffered()
-	// What was kept after the last ledger block came in as well.
+	// Records that were kept after the last ledger block must also count as received.
 	l.Received.Add(settled.Sub(entered))
 	l.Unaccounted = append(l.Unaccounted, segment.Unaccounted{
 		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(most) + r.vague,
@@ -147,7 +147,7 @@ func (r *recovery) accountForEnd(from time.Time) {
 		"unaccounted", known.Records, "at_most_bytes_more", most, "at_most_records_more", most/leastRecord)
 }
 
-// maxUnaccounted bounds the list in the ledger, which stands in every header; beyond it the oldest entries are joined.
+// maxUnaccounted is the maximum length of the list in the ledger, which is in every header; beyond it the oldest entries are joined.
 const maxUnaccounted = 64
 
 func join(a, b segment.Unaccounted) segment.Unaccounted {
@@ -157,19 +157,18 @@ func join(a, b segment.Unaccounted) segment.Unaccounted {
 	return a
 }
 
-// resume goes on with the newest segment, unless it belongs to an earlier epoch or is damaged: then it is sealed.
+// resume continues with the newest segment, unless it belongs to an earlier epoch or is damaged: then it is sealed.
 func (r *recovery) resume(p *part) error {
 	s := r.s
 	f, err := s.fs.OpenRW(s.segPath(p.number))
 	if err != nil {
 		return err
 	}
-	// Sealing right away is the way of everything that does not go on as it was: the next block begins a segment with the
-	// right epoch, a whole header, and nothing to explain.
+	// A segment that cannot be continued is sealed at once: the next block begins one with the right epoch and an intact header.
 	res := r.last
 	ledger := &s.journal.ledger
 	if s.source != nil {
-		ledger = &s.journal.lastEnd // nothing of this process, so that every adopter makes the same segment
+		ledger = &s.journal.lastEnd // without changes of this process, so that every adopter makes the same segment
 	} else if r.clean == nil {
 		if err := rewrite(f, res.Durable, min(res.End, p.size)); err != nil {
 			_ = f.Close()
@@ -206,15 +205,15 @@ func (r *recovery) resume(p *part) error {
 	return nil
 }
 
-// stages matches staged files with segments, and sweeps those that are nobody's.
+// stages matches staged files with segments, and removes those that belong to no segment.
 func (r *recovery) stages() error {
 	s := r.s
 	entries, err := s.fs.ReadDir(s.path(stageDir))
 	if err != nil {
 		return err
 	}
-	// Reading a hundred thousand records would take longer than all else: where index and size agree, that is enough until
-	// the segment is asked for.
+	// Reading a hundred thousand stage records would take longer than everything else. If index and size agree, the record is read
+	// only when the segment is staged.
 	byNum := make(map[uint64]*part, len(r.parts))
 	for _, p := range r.parts {
 		byNum[p.number] = p
@@ -247,7 +246,7 @@ func (r *recovery) stages() error {
 	return nil
 }
 
-// matchStaged brings what is known of a segment's staged file up to date.
+// matchStaged updates a segment's entry with the state of its staged file.
 func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	size, ok := objects[seg.Number]
 	if ok && seg.Staged && seg.StagedSize == size {
@@ -276,7 +275,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 			_ = r.s.fs.Remove(r.s.objPath(seg.Number))
 			size = 0
 		} else if !seg.NoRaw {
-			// It may be the only copy of what the segment's own file has lost since: Stage tells.
+			// It may be the only copy of records that the segment's own file has lost since: Stage finds out.
 			seg.Staged, seg.StagedSize = true, size
 		}
 		seg.StagedSize = size
@@ -288,17 +287,18 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	return nil
 }
 
-// isUnfinished reports whether the answer for the record of a staged file says that Stage was interrupted before it wrote the record:
-// then the segment's own file could be read to its end. An adopter hides a file of the source in either case: the source keeps it.
+// isUnfinished reports whether the error for a staged file's record means that Stage was interrupted before it wrote the record:
+// then the segment's own file could be read to its end. For an adopter every error counts if the staged file is the source's, which
+// keeps it.
 func (r *recovery) isUnfinished(n uint64, err error) bool {
 	return statefile.AnswerTo(err) == statefile.Absent || r.s.source != nil && !r.s.inWork(r.s.objPath(n))
 }
 
-// pool takes stock of the files that can be used again.
+// pool lists the files that can be reused.
 func (r *recovery) pool() error {
 	s := r.s
 	if s.source != nil {
-		return nil // the source's, and nothing is to be written
+		return nil // the files are the source's, to which nothing is written
 	}
 	entries, err := s.fs.ReadDir(s.path(freeDir))
 	if err != nil {
@@ -327,7 +327,7 @@ func (r *recovery) pool() error {
 	return nil
 }
 
-// save fills the catalogue, and the index with what it did not know.
+// save fills the catalogue, and updates the index.
 func (r *recovery) save() error {
 	s := r.s
 	for _, p := range r.parts {
@@ -355,8 +355,9 @@ func (r *recovery) save() error {
 	return nil
 }
 
-// balance checks the second equation of the ledger for the destinations that are owed everything. Damage that only one of them
-// has not got before is missing at that one alone. The count is of the one that misses most, whichever is looked at first.
+// balance checks the second equation of the ledger for the destinations that are owed every record, and corrects the count of damaged
+// records. A destination that got the records before the damage does not lack them, so the count is that of the destination that
+// lacks most.
 func (r *recovery) balance() {
 	s := r.s
 	var worst *destination
@@ -367,7 +368,7 @@ func (r *recovery) balance() {
 		}
 		t := d.delivered
 		t.Add(s.owed(d))
-		// What does not add up in the other direction is no damage: never below nothing.
+		// Sub does not go below zero: a surplus is not damage.
 		t = s.journal.ledger.Kept.Sub(t)
 		if worst == nil || t.Records > missing.Records || t.Records == missing.Records && t.Bytes > missing.Bytes {
 			worst, missing = d, t

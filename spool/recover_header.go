@@ -9,20 +9,20 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// headless deals with a file whose header cannot be read.
+// headless handles a file whose header cannot be read.
 //
-//   - The note of the newest segment has what the header said: blocks of its generation are read with that.
-//   - Zeros: it was prepared, and never used; or it has lost its header, and then walk finds its records missing.
-//   - Blocks of the header's generation follow, which only the segment's writer can have made: the header was damaged, or
-//     torn while its blocks reached the disk. They are read with what is left of it, unless that contradicts what else is
-//     known of the segment.
-//   - Otherwise it is set aside. A power cut tears headers before anything in the segment is promised; if something had
-//     been, walk finds its sequence numbers missing.
+//   - If the note of the newest segment is about this one, it contains the fields of the header: the blocks are read with these.
+//   - If blocks with the damaged header's generation follow, only the segment's writer can have written them: the header was damaged,
+//     or torn while its blocks reached the disk. They are read with the remaining fields of the header, unless these contradict other
+//     files.
+//   - If the first page is zeros, the file was prepared and never used, or it has lost its header; then walk finds its records missing.
+//   - Otherwise it is set aside. A power cut can tear a header only before anything in the segment is durable; if something was,
+//     walk finds its sequence numbers missing.
 func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 	s := r.s
 	b := make([]byte, min(headerPad, size))
 	if k, _ := f.ReadAt(b, 0); k < len(b) {
-		b = nil // the disk does not return it
+		b = nil // the disk cannot read it
 	}
 	var guesses []*segment.Header
 	if r.begun != nil && r.begun.Segment == n {
@@ -48,14 +48,14 @@ func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 	return r.setSegmentAside(n)
 }
 
-// spares moves the files that were prepared and never used to the pool. Those in whose place records are missing are not
-// among them any more.
+// spares moves the files that were prepared and never used to the pool. r.blank does not contain files any more in whose place
+// records are missing.
 func (r *recovery) spares() error {
 	s := r.s
 	for _, n := range r.blank {
 		r.noteUnused(n)
 		if s.source != nil {
-			if err := s.fs.Remove(s.segPath(n)); err != nil { // from what this process sees
+			if err := s.fs.Remove(s.segPath(n)); err != nil { // only from the overlay
 				return err
 			}
 			continue
@@ -70,16 +70,16 @@ func (r *recovery) spares() error {
 	return s.fs.SyncDir(s.path(segDir))
 }
 
-// noteUnused notes of a file that is about to get another name that nothing in it was ever durable, if that is so: a power
-// cut has torn its header. Otherwise the next Open would miss it.
+// noteUnused is called for a segment whose file is about to be renamed. If nothing in it was ever durable, because a power cut has torn
+// its header, noteUnused notes that the segment has ended. Otherwise the next Open would report the segment as missing.
 func (r *recovery) noteUnused(n uint64) {
 	if b := r.begun; b != nil && b.Segment == n && b.End == 0 && r.newest >= b.Size {
 		r.s.journal.noteEnding(n)
 	}
 }
 
-// guessHeader reads the fields of a header whose checksum does not hold, at the places that FORMAT.md gives them; nil if
-// they make no sense. What a wrong field could spoil is checked by the blocks, whose checksums have the generation.
+// guessHeader reads the fields of a header whose checksum is wrong, at the offsets in FORMAT.md; nil if they are not plausible. A
+// wrong generation does no harm: the checksums of the blocks include it, so no block would be valid.
 func (r *recovery) guessHeader(b []byte, n uint64) *segment.Header {
 	h := guessHeader(b, n, r.s.id)
 	if h == nil || h.Epoch > r.s.id.Epoch || !r.plausible(h) {
@@ -88,7 +88,7 @@ func (r *recovery) guessHeader(b []byte, n uint64) *segment.Header {
 	return h
 }
 
-// guessHeader is recovery.guessHeader without what else is known of the segment.
+// guessHeader is recovery.guessHeader without the comparison with other files.
 func guessHeader(b []byte, n uint64, id *identity) *segment.Header {
 	if len(b) < 128 {
 		return nil
@@ -106,9 +106,9 @@ func guessHeader(b []byte, n uint64, id *identity) *segment.Header {
 	return h
 }
 
-// plausible reports whether a guessed header can be its segment's, by what else is known: the note of the newest segment has
-// its generation, and earlier segments hold lower sequence numbers. A file that has got the name of another segment fails
-// here; believed, it would deliver its records a second time.
+// plausible reports whether a guessed header agrees with the other files: the note of the newest segment contains
+// its generation, and earlier segments hold lower sequence numbers. A file that has the name of another segment fails
+// this check; if it were accepted, its records would be delivered a second time.
 func (r *recovery) plausible(h *segment.Header) bool {
 	if b := r.begun; b != nil && (b.Segment == h.Segment && b.Generation != h.Generation || b.Segment > h.Segment && b.First < h.First) {
 		return false
@@ -120,11 +120,11 @@ func (r *recovery) plausible(h *segment.Header) bool {
 		if p.sealed != nil {
 			return p.sealed.Last >= h.First
 		}
-		return p.first() > h.First // one that failed before anything in it counted begins where the next does
+		return p.first() > h.First // they are equal if the earlier file failed before anything in it was synced
 	})
 }
 
-// options returns how to read a part that is not sealed.
+// options returns the options for reading an unsealed part.
 func (p *part) options() segment.ReadOptions {
 	o := segment.ReadOptions{Segment: p.number}
 	if p.guessed {
@@ -133,7 +133,7 @@ func (p *part) options() segment.ReadOptions {
 	return o
 }
 
-// whole reports whether these bytes are a header in order, of whatever segment: then there is nothing to guess.
+// whole reports whether these bytes are an intact header, of any segment: then there is nothing to guess.
 func whole(b []byte) bool {
 	_, err := segment.DecodeHeader(b)
 	return err == nil

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// walk goes through the segments in order, seals those that a crash left without a footer, and puts an empty segment in
-// the place of each that is missing.
+// walk goes through the segments in order, seals those that a crash left without a footer, and replaces each
+// missing one by an empty segment.
 func (r *recovery) walk() (err error) {
 	r.judgeNewest()
 	owed := r.owedFrom()
@@ -25,7 +25,7 @@ func (r *recovery) walk() (err error) {
 			if err := r.fillHole(next, p.first(), p.number); err != nil {
 				return err
 			}
-			next = p.first() // p may go, and must not leave the hole to the part after it again
+			next = p.first() // p may be removed, and then the part after it must not fill this hole again
 		}
 		if p.guessed {
 			p.header.Ledger = *r.saved.Clone()
@@ -37,7 +37,7 @@ func (r *recovery) walk() (err error) {
 				p.header.Ledger = *l
 			}
 		}
-		// Only the newest may have been active: whatever comes before another segment had ended.
+		// Only the newest may have been active: a segment ends before the next one begins.
 		newest := i == len(parts)-1 && !r.begunAfter(p)
 		if p.sealed == nil && !newest {
 			if i == len(parts)-1 {
@@ -49,7 +49,7 @@ func (r *recovery) walk() (err error) {
 				return err
 			}
 			if p.sealed == nil {
-				continue // nothing in it counts
+				continue // its records are in the next segment
 			}
 		}
 		r.parts = append(r.parts, p)
@@ -59,7 +59,7 @@ func (r *recovery) walk() (err error) {
 		if p.sealed.First < next && p.sealed.Last >= owed {
 			r.s.log.Error("spool: segments overlap, so records may be delivered twice: find out whether files were restored or copied into this directory", "class", r.s.opts.Class, "segment", p.number, "first", p.sealed.First, "expected", next)
 		}
-		next = max(p.sealed.Last+1, owed) // deleting what is covered may have left some of it
+		next = max(p.sealed.Last+1, owed) // some covered segments may not be deleted yet
 	}
 	if least := r.leastNext(); least > next {
 		return r.fillHole(next, least, r.numberOfHole(least-1)+1)
@@ -67,9 +67,9 @@ func (r *recovery) walk() (err error) {
 	return nil
 }
 
-// begunAfter reports whether a later segment than p was begun: p had ended then, although the later one is not here. One in
-// which nothing became durable does not count. On a disk that refuses every sync it was to take the records that p had not
-// made durable, and went when it could not: then p has the only copy.
+// begunAfter reports whether a later segment than p was begun. If so, p has ended, even if the later segment is missing. A later
+// segment in which nothing became durable does not count: on a disk that refuses every sync it may have been begun for the records
+// that p had not made durable, and removed when it could not make them durable either. Then p has the only copy.
 func (r *recovery) begunAfter(p *part) bool {
 	return r.begun != nil && r.begun.Segment > p.number && r.begun.Next > r.begun.First
 }
@@ -94,8 +94,8 @@ func (r *recovery) isPassed(number, last uint64) bool {
 	return false
 }
 
-// judgeNewest finds out how much may have been kept in the newest segment that its file does not show, and nobody can
-// name: what was written after the last note of it.
+// judgeNewest determines how many bytes of records may have been kept in the newest segment that are neither in its file nor covered
+// by its last note, so that their numbers are not known.
 func (r *recovery) judgeNewest() {
 	b, s := r.begun, r.s
 	if b == nil || b.Ended || r.clean != nil {
@@ -107,7 +107,7 @@ func (r *recovery) judgeNewest() {
 	}
 	left := int64(headerPad)
 	if r.newest >= b.Size {
-		return // as long as it was: its own marks tell what is missing
+		return // the file is not truncated: its own marks show what is missing
 	}
 	left = max(left, r.newest)
 	if slices.ContainsFunc(r.parts, func(p *part) bool { return p.number >= b.Segment && p.sealed != nil || p.number > b.Segment }) {
@@ -121,12 +121,12 @@ func (r *recovery) judgeNewest() {
 		"class", s.opts.Class, "segment", b.Segment, "named_up_to", b.Next-1, "at_most_bytes_more", r.vague)
 }
 
-// owedFrom returns the sequence number from which on somebody is owed everything: what is missing before it was deleted.
+// owedFrom returns the lowest sequence number from which a destination is owed every record. Missing records before it were deleted.
 func (r *recovery) owedFrom() uint64 {
 	owed, given := uint64(math.MaxUint64), uint64(1)
 	for _, d := range r.s.shelf.dests {
 		switch {
-		case d.lost: // it has what is gone, unless another one lacks it
+		case d.lost: // it has the deleted records, unless another destination lacks them
 			owed = min(owed, r.oldest())
 		case d.forgotten:
 			given = max(given, d.chain.Through+1)
@@ -140,8 +140,8 @@ func (r *recovery) owedFrom() uint64 {
 	return owed
 }
 
-// oldest returns the sequence number with which the segments begin. Those whose file is gone belong to them if no destination
-// can have them: one that was begun and not ended, and one that the index of an orderly end lists.
+// oldest returns the first sequence number of the segments. It includes segments whose file is gone if they cannot have been deleted
+// after delivery: one that was begun and has not ended, and those that the index lists after an orderly end.
 func (r *recovery) oldest() uint64 {
 	n := r.leastNext()
 	if len(r.parts) > 0 {
@@ -152,8 +152,8 @@ func (r *recovery) oldest() uint64 {
 	return min(n, cmp.Or(r.missing, n))
 }
 
-// leastNext returns the lowest sequence number that can come next: what has been promised or delivered up to there is
-// never given again.
+// leastNext returns the lowest sequence number that may be assigned next: numbers below it were durable or delivered, and must not
+// be assigned again.
 func (r *recovery) leastNext() uint64 {
 	n := max(r.least, 1, r.saved.Kept.Records+1)
 	for _, d := range r.s.shelf.dests {
@@ -165,9 +165,9 @@ func (r *recovery) leastNext() uint64 {
 	return n
 }
 
-// finishBefore seals a segment that another one follows.
+// finishBefore seals the segment p, which is followed by next.
 func (r *recovery) finishBefore(p, next *part) error {
-	if next.guessed { // its ledger is not known yet: it is the one at the end of this segment, see walk
+	if next.guessed { // its ledger is not known yet: walk will take it from the end of p
 		return r.finish(p, next.first(), nil)
 	}
 	h, err := r.s.headerOf(next)
@@ -177,8 +177,8 @@ func (r *recovery) finishBefore(p, next *part) error {
 	return r.finish(p, next.first(), &h.Ledger)
 }
 
-// finish seals a segment that is not the newest: next is the first sequence number of the one that follows, and ledger
-// the one at its beginning, nil if that is lost.
+// finish seals a segment that is not the newest: next is the first sequence number of the following segment, and ledger
+// the ledger at its beginning, nil if that is lost.
 func (r *recovery) finish(p *part, next uint64, ledger *segment.Ledger) error {
 	s := r.s
 	f, err := s.fs.OpenRW(s.segPath(p.number))
@@ -224,8 +224,8 @@ func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next u
 	return nil
 }
 
-// noteScan puts on record which records that somebody is owed a scan of a segment has found missing. All others are at every
-// destination, if only because another owner has delivered them.
+// noteScan records the damage that a scan of a segment has found, except records that every destination has, possibly from another
+// owner.
 func (r *recovery) noteScan(p *part, res *segment.ScanResult) error {
 	return r.s.damages.note(p.number, from(r.owedFrom(), rangesOf(res.Damage)), 0, "damaged when the spool was opened", numberName(p.number)+segExt)
 }
@@ -240,14 +240,15 @@ func from(first uint64, ranges []segment.Range) (out []segment.Range) {
 	return out
 }
 
-// keepTail makes what is written next follow a damaged end: what the disk has of it may be all that is left.
+// keepTail sets the offset of the next write after a damaged end, so that it is not overwritten: the bytes there may be all that is
+// left of the records.
 func keepTail(res *segment.ScanResult, size int64) {
 	if k := len(res.Damage); k > 0 {
 		res.End = max(res.End, segment.Align(min(res.Damage[k-1].End, size)))
 	}
 }
 
-// headerOf returns a part's header, reading it if need be.
+// headerOf returns a part's header, and reads it if necessary.
 func (s *site) headerOf(p *part) (*segment.Header, error) {
 	if p.header != nil {
 		return p.header, nil
@@ -269,8 +270,8 @@ func (s *site) headerOf(p *part) (*segment.Header, error) {
 	return p.header, nil
 }
 
-// fillHole puts an empty segment in the place of what is missing before the one with the given number: so the loss goes
-// the way of everything else, into the ledger, the manifests and the objects.
+// fillHole creates an empty segment for the records from first to next−1, which are missing before the segment with the given number.
+// So the loss appears in the ledger, the manifests and the objects.
 func (r *recovery) fillHole(first, next, before uint64) error {
 	s := r.s
 	number := before - 1
@@ -283,13 +284,13 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	}
 	lost := segment.Range{First: first, Last: next - 1}
 	if n, ok := s.damages.noted(lost, number); ok && !r.isPassed(n, lost.Last) && (len(r.parts) == 0 || r.parts[len(r.parts)-1].number < n) {
-		number = n // the process that noted the damage died before it had put an empty segment in the place of the file
+		number = n // the process that noted the damage died before it had replaced the file by an empty segment
 	}
 	if err := s.damages.note(number, []segment.Range{lost}, 0, "the segment is missing, or is not readable as one", files...); err != nil {
 		return err
 	}
-	// Its ledger is that of the segment before: what was lost by cause while the missing one was active is in the next
-	// one's header, and no longer known to have been lost just then.
+	// Its ledger is that of the segment before. Losses from the time when the missing segment was active are in the next header, and
+	// so are counted for the next segment.
 	l := segment.Ledger{Version: 1}
 	if k := len(r.parts); k > 0 {
 		if pl, err := s.endLedger(r.parts[k-1]); err == nil {
@@ -301,14 +302,14 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	if err != nil {
 		return err
 	}
-	s.space.number = max(s.space.number, before-1) // also if the hole has a lower one: numbers are never given again
+	s.space.number = max(s.space.number, before-1) // even if number is lower: segment numbers must not be reused
 	r.changed = append(r.changed, hole)
 	r.parts = append(r.parts, &part{number: number, header: h, size: hole.Size, sealed: hole})
 	return nil
 }
 
-// filesOfHole sets aside what may hold the missing records, under the number of the hole or those that are missing with
-// it, and returns the names. What is in damaged/ of segments that every destination has, holds none of them.
+// filesOfHole sets aside blank files that may hold the missing records, and returns the names of all files in damaged/ that may: those
+// of the segments after the last part, up to number. Files of segments that every destination has hold none of them.
 func (r *recovery) filesOfHole(number uint64) ([]string, error) {
 	after := uint64(0)
 	if k := len(r.parts); k > 0 {
@@ -341,12 +342,12 @@ func (r *recovery) scanNewest(p *part) error {
 		o.Durable = b.End
 	}
 	if r.clean != nil && r.clean.Segment == p.number {
-		// After an orderly end there is no torn tail: whatever is missing is damage.
+		// After an orderly end there is no torn tail: all missing records are damage.
 		o.Durable, o.Next = r.clean.End, r.clean.Next
 	}
 	res, err := s.scan(f, p.size, o)
 	if err == nil && res.Next < r.leastNext() {
-		// What was delivered, or counted by the index, cannot have been a torn tail.
+		// Records that were delivered, or are listed in the index, cannot be missing because of a torn tail.
 		o.Next = r.leastNext()
 		res, err = s.scan(f, p.size, o)
 	}

@@ -7,12 +7,12 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// What a process that died had written, recovery reads from the kernel's memory. It may not be on the disk, and may never
-// get there: a sync that failed leaves pages that count as written, which later syncs pass over. So what no sync is known
-// to have kept is written once more, byte for byte, before it is called durable. ("Can Applications Recover from fsync
-// Failures?", USENIX ATC 2020, finds programs that do not.)
+// Recovery reads the writes of a process that died from the kernel's page cache. They may not be on the disk, and may never
+// get there: after a failed sync the kernel may mark pages as clean, and later syncs skip them. So all bytes that are not known to
+// be synced are written again, byte for byte, before they count as durable. ("Can Applications Recover from fsync
+// Failures?", USENIX ATC 2020, finds programs that do not do this.)
 
-// rewrite makes the bytes of a file in [from, to) durable, with everything else that was written and not synced.
+// rewrite makes the bytes of a file in [from, to) durable, and everything else that was written and not synced.
 func rewrite(f vfs.File, from, to int64) error {
 	b := make([]byte, min(1<<20, max(0, to-from)))
 	for ; from < to; from += int64(len(b)) {
@@ -27,16 +27,16 @@ func rewrite(f vfs.File, from, to int64) error {
 	return f.Sync()
 }
 
-// keepSeal makes the newest seal durable. It is the only one that may not be: a segment is sealed once the one before it
-// is. Were it believed and then lost, the segment would be taken for the active one, behind the back of whoever has
-// delivered it already.
+// keepSeal makes the newest footer and trailer durable. All older ones are durable, since a segment is sealed only after the one
+// before it. If the newest seal were used and then lost in a power cut, the segment would become active again, although it may have
+// been delivered already.
 func (r *recovery) keepSeal() error {
 	for i := len(r.parts) - 1; i >= 0; i-- {
 		p := r.parts[i]
 		switch {
 		case p.sealed == nil:
 			continue
-		case p.seal == 0 || r.s.source != nil: // the index knows it; or nothing is changed
+		case p.seal == 0 || r.s.source != nil: // the index lists the segment; or nothing may be changed
 			return nil
 		}
 		f, err := r.s.fs.OpenRW(r.s.segPath(p.number))

@@ -79,8 +79,8 @@ func (w *world) cutAgain(t *testing.T) (cuts int, err error) {
 	return cuts, errors.Join(err, s.Close())
 }
 
-// The mark of an orderly end says where the log ends. A spool that could not remove it does not open: a later Open would
-// believe it, and cut off what was appended since.
+// The clean mark says where the log ends. If Open cannot remove it, Open fails: otherwise a later Open would
+// use it, and cut off the records that were appended since.
 func TestCleanMarkStays(t *testing.T) {
 	d := memDir()
 	s := d.open(t, Options{Destinations: []string{"a"}})
@@ -179,7 +179,7 @@ func TestStageRecordNewer(t *testing.T) {
 	}
 }
 
-// The identity is found in segments whose headers are longer than a page: else they would be somebody else's.
+// The identity is found in segments whose headers are longer than a page: otherwise they would count as another spool's.
 func TestIdentityInLongHeaders(t *testing.T) {
 	d := memDir()
 	s := d.open(t, Options{Destinations: []string{"a"}})

@@ -13,29 +13,29 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// A disk may refuse to return what it holds. There is one rule for that. For a while the disk is asked again; then what it
-// refuses is written off as damage and everything else goes its way: one bad sector must hold back neither the start nor the
+// A disk may fail to read data that it holds. The rule is the same everywhere. The read is retried for a while; then the unreadable
+// part is written off as damage, and everything else is processed: one bad sector must block neither the start nor the
 // records around it.
 //
-// That the whole disk may be away instead is no danger. What is written off counts once the file that is made without it,
-// and its record, have been synced, on the same disk.
+// It does no harm if the whole disk is temporarily unavailable instead. A part is written off only when the file that is made
+// without it, and its stage record, have been synced, on the same disk.
 //
-// A spool that is open returns the error, and counts: its callers try again anyhow. Open has no caller that would take another
-// error for "later", so it waits itself, for a shorter time, because listeners wait for it. It decides about as little as it
-// can: what it cannot read of a segment may become readable, and staging decides. All other reads of an open spool return their
-// error and decide nothing: see Shelf.ReadSealed.
+// An open spool returns the error and counts it: its callers retry anyway. Callers of Open do not, so Open itself pauses and retries,
+// but for a shorter time, because listeners wait for it. It decides as little as possible: an unreadable part of a segment may become
+// readable later, and staging decides about it. All other reads of an open spool return their error and decide nothing: see
+// Shelf.ReadSealed.
 const (
-	refusals   = 5           // so often a reading has to fail before
-	refusedFor = time.Minute // and for so long
+	refusals   = 5           // how often a read must fail before its data is written off
+	refusedFor = time.Minute // for how long it must fail before that
 	// openTries is how often a read that fails while a spool is opened is tried, openPause the time between.
 	openTries = 3
 	openPause = time.Second
-	// openPatience bounds all pauses of one Open. A disk that is away comes back for all files at once: where a minute of
-	// pauses has not brought it back, a pause for each of a thousand files would only keep the spool closed for half an hour.
+	// openPatience limits the sum of all pauses of one Open. A disk that was unavailable returns for all files at once: if it has
+	// not after a minute of pauses, a pause for each of a thousand files would only keep the spool closed for half an hour.
 	openPatience = refusedFor
 )
 
-// refused reports whether an error is the disk's: it did not return what it was asked for.
+// refused reports whether an error is a failed read of the disk.
 func refused(err error) bool {
 	if statefile.Denied(err) {
 		return false
@@ -48,7 +48,7 @@ func refused(err error) bool {
 	return err != nil
 }
 
-// patience is what is left of the pauses of one Open. It is used by one goroutine. A nil one has no pauses.
+// patience is how long one Open may still pause. It is used by one goroutine. A nil patience never pauses.
 type patience struct {
 	left time.Duration
 	log  *slog.Logger
@@ -56,7 +56,7 @@ type patience struct {
 
 func newPatience(log *slog.Logger) *patience { return &patience{openPatience, log} }
 
-// pause waits before the same is read again, as long as there is time for that.
+// pause waits before a read is retried, unless no time is left for pauses.
 func (p *patience) pause() {
 	if p == nil || p.left <= 0 {
 		return
@@ -67,7 +67,8 @@ func (p *patience) pause() {
 	}
 }
 
-// persist calls read until the disk answers, the last time with the leave to skip what it refuses.
+// persist calls read until the read succeeds or fails for another reason than the disk. The last call has skip set, and may skip the
+// unreadable part.
 func persist[T any](p *patience, read func(skip bool) (T, error)) (T, error) {
 	for range openTries - 1 {
 		v, err := read(false)
@@ -95,7 +96,7 @@ func (s *site) scan(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.
 		o.SkipUnreadable = skip
 		res, err := segment.Scan(f, size, &o)
 		if err == nil && skip {
-			res.End = segment.Align(size) // what is written to it goes behind what may come back
+			res.End = segment.Align(size) // further writes must not overwrite the part that may become readable again
 		}
 		return res, err
 	})
@@ -109,29 +110,29 @@ func (s *site) newReader(f io.ReaderAt, size int64, o segment.ReadOptions) (*seg
 	})
 }
 
-// refusedReads remembers of which segments the disk does not return everything.
+// refusedReads remembers the segments of which the disk cannot read everything.
 type refusedReads struct {
 	mu   sync.Mutex
 	segs map[uint64]refusal
 }
 
-// refusal counts the readings of one thing that have failed.
+// refusal counts the failed reads of one file.
 type refusal struct {
 	times int
 	since time.Time
 }
 
-// again counts one more.
+// again counts one more failed read.
 func (r *refusal) again() {
 	if r.times++; r.times == 1 {
 		r.since = time.Now()
 	}
 }
 
-// isFinal reports whether it has been tried often and long enough.
+// isFinal reports whether the reads have failed often and long enough to write the data off.
 func (r *refusal) isFinal() bool { return r.times >= refusals && time.Since(r.since) >= refusedFor }
 
-// note counts a reading that failed.
+// note counts a failed read of a segment.
 func (r *refusedReads) note(n uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,7 +144,7 @@ func (r *refusedReads) note(n uint64) {
 	r.segs[n] = x
 }
 
-// writeOff reports whether reading the segment has been tried often and long enough.
+// writeOff is isFinal for a segment.
 func (r *refusedReads) writeOff(n uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,7 +152,7 @@ func (r *refusedReads) writeOff(n uint64) bool {
 	return x.isFinal()
 }
 
-// times returns how often the segment's reading has failed.
+// times returns how often reads of the segment have failed.
 func (r *refusedReads) times(n uint64) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +166,7 @@ func (r *refusedReads) done(n uint64) {
 	delete(r.segs, n)
 }
 
-// watchedReader remembers whether a read failed: an Encoder's error does not tell reading from writing.
+// watchedReader remembers whether a read failed: an Encoder's error does not show whether reading or writing has failed.
 type watchedReader struct {
 	r      io.ReaderAt
 	failed atomic.Bool

@@ -14,21 +14,21 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// A destination that is down holds every segment back, and one that is up has them staged: both files of each segment
-// then wait for the one that is down. Half of that can go.
+// If one destination is down and another is up, segments are staged for the second but cannot be deleted because of the first:
+// the spool then holds two files of each segment. One of the two can be removed.
 
-// anyStage stands for no segment in particular.
+// anyStage means that room is needed for no particular segment.
 const anyStage = math.MaxUint64
 
-// relieve makes room without losing anything: pool and spare go first, then whatever a staged segment has twice. Its own
-// file goes once the staged one was read back, decoded and found right; where that is the larger one it goes instead, if
-// nobody is about to send it, or if it is of a later segment than forSegment, for which the room is needed: it is made
-// again. It returns whether it freed anything.
+// relieve makes room without losing anything. It removes the pool and the spare first, then one of the two files of staged
+// segments: the segment's own file, after the staged one was read back, decoded and verified. If the staged file is the larger one,
+// relieve removes that instead, since it can be made again; but only if no destination is about to get it, or if the segment must give
+// way to forSegment, for which the room is needed. It returns whether it freed anything.
 //
-// A later segment gives way whoever waits for it, because destinations get segments in order: none of them can be
-// acknowledged, and deleted, before the earlier one. So of all segments that need staged files the first one always has
-// its way, and a full spool empties itself. For the same reason any segment gives way to one that is the next for a
-// destination. One that is the next for a destination itself gives way only to an earlier one that is, too.
+// A later segment gives way even if a destination waits for it, because destinations get segments in order: none of them can be
+// acknowledged, and deleted, before the earlier one. So the first of all segments that need staged files always gets its room,
+// and a full spool empties itself. For the same reason any segment gives way to one that is the next for a
+// destination. A segment that is itself the next for a destination gives way only to an earlier one that is, too.
 func (s *Shelf) relieve(ctx context.Context, enc Encoder, forSegment uint64, enough func() bool) (freed bool) {
 	for s.space.makeRoom() {
 		if freed = true; enough() {
@@ -40,10 +40,10 @@ func (s *Shelf) relieve(ctx context.Context, enc Encoder, forSegment uint64, eno
 	s.mu.Unlock()
 	double := s.cat.double()
 	later, _ := slices.BinarySearch(double, forSegment)
-	slices.Reverse(double[later:]) // the one that is needed last goes first
+	slices.Reverse(double[later:]) // the segment that is needed last gives way first
 	for _, n := range slices.Concat(double[later:], double[:later]) {
 		if s.source != nil && !s.inWork(s.objPath(n)) {
-			continue // the source's
+			continue // the staged file is the source's
 		}
 		if ctx.Err() != nil || !s.staging.tryEnter(n) {
 			continue
@@ -63,8 +63,8 @@ func (s *Shelf) relieve(ctx context.Context, enc Encoder, forSegment uint64, eno
 	return freed
 }
 
-// halve gives up one of the two files of a staged segment, with force also one that somebody is about to send. The caller
-// has the segment's stage.
+// halve removes one of the two files of a staged segment; with force, even a staged file that is about to be sent. The caller
+// has reserved the segment in s.staging.
 func (s *Shelf) halve(ctx context.Context, enc Encoder, n uint64, force bool) (freed bool, err error) {
 	seg, ok := s.cat.get(n)
 	if !ok || !seg.Staged || seg.NoRaw {
@@ -83,7 +83,7 @@ func (s *Shelf) halve(ctx context.Context, enc Encoder, n uint64, force bool) (f
 		seg, ok = s.cat.update(n, func(c *sealed) { c.Staged, c.StagedSize = false, 0 })
 	} else {
 		// The staged file is about to be the only one. It was written by a compressor, through a cache, to a disk that may
-		// be failing: it is believed for what can be read and decoded.
+		// be failing: it is trusted only after it was read and decoded.
 		if err := s.checkStaged(ctx, enc, n); err != nil {
 			return false, err
 		}
@@ -101,7 +101,7 @@ func (s *Shelf) onlyCopy(n uint64) bool {
 	return s.damages.named(n, numberName(n)+segExt)
 }
 
-// checkRaw reads a segment's own file from end to end. The damage that is on record may be in it, and no other.
+// checkRaw reads a segment's own file from end to end. It accepts only damage that is on record.
 func (s *Shelf) checkRaw(seg sealed) error {
 	f, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
@@ -122,9 +122,9 @@ func (s *Shelf) checkRaw(seg sealed) error {
 	return err
 }
 
-// wanted reports whether somebody may be about to send a staged file: it was asked for more often than it has arrived,
-// and not so long ago that whoever asked must have given up. Two callers that made and gave up the same file in turns
-// would get nowhere.
+// wanted reports whether a caller of Stage may be about to send a staged file: no destination has the segment, or Stage was called
+// more often than destinations have it, and so recently that the caller cannot have given up. Otherwise two callers could make and
+// remove the same file in turns, without progress.
 func (s *Shelf) wanted(seg sealed) bool {
 	arrived := 0
 	s.mu.Lock()
@@ -137,23 +137,23 @@ func (s *Shelf) wanted(seg sealed) bool {
 	return arrived == 0 || seg.asked > arrived && time.Since(seg.lastAsked) < wantedFor
 }
 
-// Release says that a caller of Stage needs the staged file of a segment no longer. The file stays for as long as nothing else
-// needs its room. Without it, each of the files that were made to verify a full spool would keep the next one out for a minute.
+// Release says that a caller of Stage no longer needs the staged file of a segment. The file stays until its room is needed.
+// Without Release, each of the files that are made to verify a full spool would block the next one for a minute.
 func (s *Shelf) Release(number uint64) {
 	s.cat.note(number, func(c *sealed) { c.lastAsked = time.Time{} })
 }
 
-// wantedFor is how long a staged file is kept for who asked for it.
+// wantedFor is how long a staged file is kept for the caller of Stage.
 const wantedFor = time.Minute
 
-// checkStaged reads a staged file back and compares it, and what it decodes to, with its record.
+// checkStaged reads a staged file back and compares it, and its decoded contents, with its record.
 func (s *Shelf) checkStaged(ctx context.Context, enc Encoder, n uint64) error {
 	rec, err := s.stageRecord(n)
 	if err != nil {
 		return err
 	}
 	if _, err := segment.DecodeHeader(rec.Header); err != nil {
-		return err // without a copy of the header the raw file is still needed
+		return err // without a copy of the header the segment's own file is still needed
 	}
 	body, closeBody, err := s.OpenStaged(n)
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *Shelf) checkStaged(ctx context.Context, enc Encoder, n uint64) error {
 		err = cerr
 	}
 	if err == nil {
-		_, err = io.Copy(stored, body) // what the decoder left unread
+		_, err = io.Copy(stored, body) // the bytes that the decoder has not read
 	}
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (s *Shelf) checkStaged(ctx context.Context, enc Encoder, n uint64) error {
 	return nil
 }
 
-// readerCtx ends with its context.
+// readerCtx is a Reader that fails once its context has ended.
 type readerCtx struct {
 	ctx context.Context
 	r   io.Reader

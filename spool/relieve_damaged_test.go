@@ -8,8 +8,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestDamagedFileIsNoCopy: what could be read of a damaged segment was staged. The staged file can be made again, the
-// damaged one is the only copy of the rest: a full spool gives up the former, if one of them has to go.
+// TestDamagedFileIsNoCopy: the readable records of a damaged segment were staged. The staged file can be made again, but the
+// damaged one is the only copy of the rest: if one of them must be removed, a full spool removes the staged one.
 func TestDamagedFileIsNoCopy(t *testing.T) {
 	d := memDir()
 	d.index = new(index.Mem).Open
@@ -64,8 +64,8 @@ func TestDamagedFileIsNoCopy(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// TestGivenUpFileStays: the operator gives up what is damaged while a destination still lacks the segment. The damaged file
-// stays all the same until the operator removes it. What is given up in advance acknowledges no damage.
+// TestGivenUpFileStays: the operator gives up the damaged records while a destination still lacks the segment. The damaged file
+// stays until the operator removes it. Records that are given up in advance acknowledge no damage.
 func TestGivenUpFileStays(t *testing.T) {
 	d := memDir()
 	d.index = new(index.Mem).Open

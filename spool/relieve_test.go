@@ -31,7 +31,7 @@ func (gzipEncoder) Decode(src io.Reader, _ object.Encoding) (io.ReadCloser, erro
 	return gzip.NewReader(src)
 }
 
-// One destination is down. What the other one has is kept for it as staged files alone once room is needed, which makes
+// One destination is down. When room is needed, segments that the other one has are kept for it only as staged files, which makes
 // room for more records; and it gets all of them, whatever happens in between.
 func TestRawIsGivenUp(t *testing.T) {
 	for _, lost := range []bool{false, true} {
@@ -104,7 +104,7 @@ func TestRawIsGivenUp(t *testing.T) {
 	}
 }
 
-// A staged file that is not what its record says does not take the raw one's place.
+// A staged file that does not match its record does not replace the segment's own file.
 func TestRawIsKeptForBadStage(t *testing.T) {
 	d := memDir()
 	s := threeSegments(t, d, Options{})
@@ -132,8 +132,8 @@ func (e wideEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Rea
 	return out, err
 }
 
-// The staged files of later segments have taken all the room that there is, and whoever asked for them waits for the first
-// segment. It gets its room, whichever was asked for first, and the spool empties itself.
+// The staged files of later segments use all the room, and their destinations wait for the first
+// segment. It gets its room, in whatever order they were staged, and the spool empties itself.
 func TestFirstSegmentGetsRoom(t *testing.T) {
 	d := memDir()
 	o := fullOptions(Reject)

@@ -20,42 +20,40 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// ErrPlan is returned by RepairPlan.Apply if it would do something else than the plan says: the files have changed since.
+// ErrPlan is returned by RepairPlan.Apply if the files have changed since, and it would no longer do what the plan says.
 var ErrPlan = errors.New("spool: the repair would not be the one that was planned")
 
-// RepairOptions configure PlanRepair. The zero value suits a spool whose files say whose it is.
+// RepairOptions configure PlanRepair. The zero value suits a spool whose files name its identity.
 type RepairOptions struct {
-	// Identity is a copy of spool.json, for a directory whose files do not say, or not with one voice, whose spool it is. It must
-	// not contradict a segment, nor all other files that say it.
+	// Identity is a copy of spool.json, for a directory whose files name no spool, or different ones. No segment may contradict it,
+	// and not all other files that name a spool.
 	Identity []byte
-	// Class and Destinations of the spool, for a directory whose files say neither.
+	// Class and Destinations of the spool, for a directory whose files name neither.
 	Class        string
 	Destinations []string
 
-	// NoLock makes a plan to look at, without the lock: no process is kept from opening the spool meanwhile. If one does, the plan
-	// is of no use. Apply refuses it.
+	// NoLock makes a plan without the lock, only to be read: Apply refuses it. If a process opens the spool meanwhile, it is useless.
 	NoLock bool
 
 	Logger *slog.Logger // gets what Apply does; nil discards
 }
 
-// RepairPlan says what Open would find wrong in a spool's directory and what it would do about that, and before it, what Open
-// asks the operator to do.
+// RepairPlan says what must be changed in a spool's directory before Open accepts it, and what Open would then find and do.
 type RepairPlan struct {
 	Dir     string `json:"dir"`
 	SpoolID string `json:"spool,omitempty"`
 	Class   string `json:"class,omitempty"`
-	// Findings are what Open would log as wrong, in its order.
+	// Findings are the warnings and errors that Open would log, in its order.
 	Findings []Finding `json:"findings"`
-	// Changes are everything that Apply does: first the answers to what Open would refuse, in their order, then what Open does.
+	// Changes is everything that Apply does: first the cures for refusals of Open, in their order, then the changes by Open.
 	Changes []Change `json:"changes"`
-	// Damages are on record after the repair, those that were before included.
+	// Damages is the damage on record after the repair, including that recorded before.
 	Damages []Damage `json:"damages,omitempty"`
-	// Records that the spool holds afterwards.
+	// Records is how many records the spool holds after the repair.
 	Records uint64 `json:"records"`
-	// Refused is why Open would refuse the spool even then, and Apply does nothing; empty if it would not.
+	// Refused is why Open would refuse the spool even after the cures; Apply then does nothing. Empty if Open would not refuse it.
 	Refused string `json:"refused,omitempty"`
-	// ID is the same for the same plan: Apply refuses to do anything else.
+	// ID identifies the plan's changes: Apply refuses to make others.
 	ID string `json:"id"`
 
 	repairer
@@ -67,31 +65,31 @@ type Finding struct {
 	Text  string     `json:"text"`
 }
 
-// Needed reports whether there is anything to repair: beyond what every start of a process does.
+// Needed reports whether there is anything to repair, beyond the changes that every start of a process makes.
 func (p *RepairPlan) Needed() bool {
 	return p.Refused != "" || slices.ContainsFunc(p.Changes, func(x Change) bool { return !x.Routine })
 }
 
 // PlanRepair finds out what Open would do in the directory of a spool, and changes nothing there. It runs Open itself, on a
-// view of the directory whose changes stay in memory. A refusal of Open to which its message gives an answer that loses nothing is
-// answered in that view, and Open is tried again.
+// view of the directory whose changes stay in memory. If Open refuses the spool, and its message tells the operator to do something
+// that loses nothing, PlanRepair does that in the view, and tries Open again.
 //
-// ErrLocked: a process on this host has the spool open. fs.ErrNotExist: dir holds no spool. Without NoLock: as long as it runs,
+// ErrLocked: a process on this host has the spool open. fs.ErrNotExist: dir holds no spool. While PlanRepair runs without NoLock,
 // no process can open the spool.
 func PlanRepair(dir string, o *RepairOptions) (*RepairPlan, error) {
 	return planRepair(repairer{dir: dir, fs: vfs.OS(), look: index.Preview, open: index.Open}, o)
 }
 
-// repairer is what a plan needs to be made, and to be made again.
+// repairer has everything that is needed to make a plan, and to make it again.
 type repairer struct {
 	dir  string
 	fs   vfs.FS
-	look index.OpenFunc // reads the index and leaves it as it is
+	look index.OpenFunc // reads the index without changing it
 	open index.OpenFunc
 	o    RepairOptions
-	// cures are the answers to what Open refuses.
+	// cures are the answers to the refusals of Open.
 	cures []*cure
-	// sound: spool.json was readable before.
+	// sound: spool.json was readable before the repair.
 	sound bool
 }
 
@@ -113,7 +111,7 @@ func planRepair(r repairer, o *RepairOptions) (*RepairPlan, error) {
 	return p, errors.Join(err, unlock())
 }
 
-// lock keeps the processes of this host from opening the spool.
+// lock prevents the processes of this host from opening the spool.
 func (r *repairer) lock() (unlock func() error, err error) {
 	_, err1 := r.fs.Stat(filepath.Join(r.dir, segDir))
 	_, err2 := r.fs.Stat(filepath.Join(r.dir, identityName))
@@ -124,7 +122,7 @@ func (r *repairer) lock() (unlock func() error, err error) {
 	switch {
 	case errors.Is(err, vfs.ErrLocked):
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
-	case errors.Is(err, fs.ErrNotExist): // on a system that cannot lock the directory in its place
+	case errors.Is(err, fs.ErrNotExist): // on a system that cannot lock the directory instead of the missing file
 		return func() error { return nil }, nil
 	case err != nil:
 		return nil, fmt.Errorf("spool: %w", err)
@@ -132,7 +130,7 @@ func (r *repairer) lock() (unlock func() error, err error) {
 	return lock.Close, nil
 }
 
-// maxCures bounds the answers to refusals: each is followed by another attempt to open the spool.
+// maxCures is the maximum number of cures for refusals: each is followed by another attempt to open the spool.
 const maxCures = 64
 
 // plan makes a plan. The spool is locked.
@@ -191,7 +189,7 @@ func (r repairer) attempt() (_ *RepairPlan, refused, err error) {
 	return p, refused, err
 }
 
-// judge says which changes are no repair: a sound identity changes when the host or the place of the directory has.
+// judge marks a change of a readable spool.json as routine: the host or the place of the directory has changed.
 func (r *repairer) judge(list []Change) []Change {
 	for i := range list {
 		if x := &list[i]; x.Path == identityName && r.sound {
@@ -201,7 +199,7 @@ func (r *repairer) judge(list []Change) []Change {
 	return list
 }
 
-// describe takes from an open spool what it holds.
+// describe adds the records and the damage of an open spool to the plan.
 func (p *RepairPlan) describe(s *Spool) {
 	for _, seg := range s.shelf.Sealed(0, 0) {
 		p.Records += seg.Records
@@ -231,7 +229,7 @@ func (r *repairer) openSpool(fsys vfs.FS, ix index.OpenFunc, log *slog.Logger) (
 // repairQuota is more than any spool has.
 const repairQuota = 1 << 60
 
-// identity returns whose spool the files say that it is.
+// identity returns the identity that the files name.
 func (r *repairer) identity(fsys vfs.FS) (*identity, error) {
 	id, err := readIdentity(fsys, r.dir)
 	if !isLost(err) {
@@ -247,14 +245,14 @@ func (r *repairer) identity(fsys vfs.FS) (*identity, error) {
 	return found, nil
 }
 
-// segmentBytes returns the size at which this spool's segments are sealed, as far as files tell: with another one, Open would
-// throw away the files of its pool, or seal a segment early.
+// segmentBytes returns the size at which this spool's segments are sealed, as far as files show it: with another size, Open would
+// remove files of the pool, or seal a segment early.
 func (r *repairer) segmentBytes(fsys vfs.FS) int64 {
 	size := int64(64 << 20)
 	if b, err := loadBegun(fsys, filepath.Join(r.dir, begunName), ""); err == nil && b != nil {
 		size = b.Size
 	}
-	entries, _ := fsys.ReadDir(filepath.Join(r.dir, freeDir)) // one that cannot be read says nothing
+	entries, _ := fsys.ReadDir(filepath.Join(r.dir, freeDir)) // if it cannot be read, size stays as it is
 	for _, e := range entries {
 		if fi, err := fsys.Stat(filepath.Join(r.dir, freeDir, e.Name())); err == nil {
 			size = max(size, (fi.Size()+1)/2)
@@ -263,7 +261,7 @@ func (r *repairer) segmentBytes(fsys vfs.FS) int64 {
 	return min(max(size, minSegmentBytes), maxSegmentBytes)
 }
 
-// badIndex says what becomes of an index that cannot be used.
+// badIndex returns the replacement of an index that cannot be used, as a list of changes.
 func (r *repairer) badIndex(fsys vfs.FS) []Change {
 	err := index.Check(fsys, r.dir)
 	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, statefile.ErrNewer) {
@@ -276,7 +274,7 @@ func (r *repairer) badIndex(fsys vfs.FS) []Change {
 	return []Change{{What: "replace", Path: index.FileName, Size: fi.Size(), Why: "it is made again from the segments: " + err.Error()}}
 }
 
-// timeless removes the time from the name of a file that is set aside: the same plan, made later, has another one. See setAside.
+// timeless removes the time from the name of a file that is set aside: the same plan, made later, has another time. See asidePath.
 func timeless(name string) string {
 	const form = "-20060102T150405.000000"
 	ext := filepath.Ext(name)
@@ -289,7 +287,7 @@ func timeless(name string) string {
 	return name
 }
 
-// hash returns what is the same for the same changes of the same files.
+// hash returns an ID that is the same for the same changes of the same files.
 func (p *RepairPlan) hash() string {
 	list := slices.Clone(p.Changes)
 	for i := range list {
@@ -306,7 +304,7 @@ type findings struct {
 	list []Finding
 }
 
-// maxFindings bounds them: a spool of a hundred thousand segments, all of them damaged, has no more to say.
+// maxFindings limits the list, for a spool of a hundred thousand damaged segments.
 const maxFindings = 10_000
 
 // Enabled implements slog.Handler.

@@ -17,11 +17,11 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// Apply makes the plan again, refuses with ErrPlan if it is another one now, and carries it out. Before anything is changed, a
-// copy of every file that the plan changes, replaces or removes is made in a new directory of the spool, kept, which also gets what is
-// put aside. kept is "" if nothing was to be done. Afterwards the spool is as Open and Close leave it.
+// Apply makes the plan again, refuses with ErrPlan if it is different now, and carries it out. Before Apply changes anything, it
+// copies every file that the plan changes, replaces or removes to a new directory of the spool, kept. Files that are put aside are
+// moved to the same directory. kept is "" if there was nothing to do. Afterwards the spool is as Open and Close leave it.
 //
-// Apply may be killed at any moment. The next plan then has what is left to do.
+// Apply may be killed at any moment. The next plan then contains the remaining changes.
 func (p *RepairPlan) Apply() (kept string, err error) {
 	r := p.repairer
 	if r.o.NoLock {
@@ -45,7 +45,7 @@ func (p *RepairPlan) Apply() (kept string, err error) {
 	}
 	if kept, err = now.keep(); err != nil {
 		if kept != "" {
-			removeTree(now.fs, kept) // copies of what was not changed; each attempt would leave more of them on a full disk
+			removeTree(now.fs, kept) // nothing was changed, so no copy is needed, and each attempt would leave more on a full disk
 		}
 		return "", fmt.Errorf("spool: nothing was changed, because what the repair replaces cannot be kept: %w", err)
 	}
@@ -54,7 +54,7 @@ func (p *RepairPlan) Apply() (kept string, err error) {
 			return kept, fmt.Errorf("spool: repair %s: %w", c.Path, err)
 		}
 	}
-	// Open takes the lock itself. A process that comes first finds a spool that it can open.
+	// Open takes the lock itself. If another process opens the spool first, it can, since all cures are done.
 	if err := unlock(); err != nil {
 		return kept, err
 	}
@@ -62,7 +62,7 @@ func (p *RepairPlan) Apply() (kept string, err error) {
 	return kept, now.recover()
 }
 
-// recover opens and closes the spool, and compares what that has done with the plan.
+// recover opens and closes the spool, and compares the changes that this has made with the plan.
 func (p *RepairPlan) recover() error {
 	noted := noteChanges(p.fs, p.fs, p.dir)
 	s, err := p.openSpool(noted, p.open, steadylog.Wrap(p.o.Logger))
@@ -78,7 +78,8 @@ func (p *RepairPlan) recover() error {
 	return nil
 }
 
-// essence is what two lists of the same changes have in common. The index is bbolt's, which writes to its file by itself.
+// essence returns a text that is the same for two lists of the same changes. It leaves out routine changes, and the index, because
+// bbolt writes to its file by itself.
 func essence(list []Change) string {
 	var b strings.Builder
 	for _, x := range list {
@@ -96,7 +97,7 @@ type keptFile struct {
 	SHA256 string `json:"sha256"`
 }
 
-// keptPlan is the file plan.json in that directory. It is written last, so that without it nothing was changed yet.
+// keptPlan is the file plan.json in that directory. It is written last: if it is missing, nothing was changed yet.
 type keptPlan struct {
 	Version int         `json:"version"` // 1
 	Time    time.Time   `json:"time"`
@@ -107,7 +108,7 @@ type keptPlan struct {
 // keptPlanName is the name of that file.
 const keptPlanName = "plan.json"
 
-// keep copies what the plan takes away.
+// keep copies the files whose contents the plan replaces or removes.
 func (p *RepairPlan) keep() (dir string, err error) {
 	files, need := p.toKeep()
 	if _, free, err := p.fs.Space(p.dir); err == nil && free > 0 && need > free {
@@ -151,14 +152,14 @@ func (p *RepairPlan) keep() (dir string, err error) {
 	return dir, err
 }
 
-// toKeep lists the files whose contents the plan takes away, and their sizes together. What is moved to damaged/ stays there, and
-// what a cure puts aside is moved to the directory itself.
+// toKeep lists the files whose contents the plan replaces or removes, and returns the sum of their sizes. Files that are moved to
+// damaged/ stay there, and files that a cure puts aside are moved to kept.
 func (p *RepairPlan) toKeep() (files []string, size int64) {
 	for i, x := range p.Changes {
 		rel := filepath.FromSlash(x.Path)
 		fi, err := p.fs.Stat(filepath.Join(p.dir, rel))
 		goes := x.What != "create" && x.What != "move" || x.What == "move" && (x.Written || strings.HasPrefix(x.To, freeDir+"/"))
-		// A cure leaves the file that it replaces under its other name, but for spool.json, which has none.
+		// A file that a cure replaces still exists under its other name, except spool.json, which has no other name.
 		if err != nil || !fi.Mode().IsRegular() || !goes || x.Path == lockName || i < len(p.cures) && x.Path != identityName {
 			continue
 		}

@@ -18,21 +18,20 @@ import (
 type Change struct {
 	// What is "create", "change" (written to in place), "replace", "remove" or "move".
 	What string `json:"what"`
-	// Path is relative to the spool's directory, and so is To, where a file is moved to.
+	// Path is relative to the spool's directory, and so is To, the new path of a moved file.
 	Path string `json:"path"`
 	To   string `json:"to,omitempty"`
 	Size int64  `json:"size"` // of the file before, in bytes
-	// Written: a file that is moved is changed too.
+	// Written: a file that is moved is also written to.
 	Written bool   `json:"written,omitempty"`
 	Why     string `json:"why"`
 	// Routine: every start and end of a process does the same.
 	Routine bool `json:"routine,omitempty"`
 }
 
-// changes notes what is done to the files of a directory, as the difference between before and after.
+// changes is a file system that notes how the files of a directory differ before and after.
 //
-// The invariant: from has each path whose file is not the one that was there before, with the path that the file had before, or
-// isNew or isGone.
+// The invariant: from has each path whose file is not the original one, with the file's original path, or isNew or isGone.
 type changes struct {
 	vfs.FS
 	disk vfs.FS // below FS
@@ -40,8 +39,8 @@ type changes struct {
 
 	mu      sync.Mutex
 	from    map[string]string
-	was     map[string]fs.FileInfo // what was under a path before it was touched first; nil: nothing
-	written map[string]bool        // files that were written to in place, by the paths that they had before
+	was     map[string]fs.FileInfo // the original file of each changed path; nil: there was none
+	written map[string]bool        // files that were written to in place, by their original paths
 }
 
 const (
@@ -53,7 +52,7 @@ func noteChanges(fsys, disk vfs.FS, dir string) *changes {
 	return &changes{FS: fsys, disk: disk, dir: dir, from: map[string]string{}, was: map[string]fs.FileInfo{}, written: map[string]bool{}}
 }
 
-// touch notes what is under a path that is about to be changed.
+// touch notes the file under a path that is about to be changed.
 func (c *changes) touch(path string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,7 +70,7 @@ func (c *changes) touch(path string) error {
 	return nil
 }
 
-// origin returns where the file under a path was before. c.mu is held.
+// origin returns the original path of the file that is now under a path. c.mu is held.
 func (c *changes) origin(path string) string {
 	if from, ok := c.from[path]; ok {
 		return from
@@ -138,7 +137,7 @@ func (c *changes) Remove(path string) error {
 	return err
 }
 
-// Space says that there is no quota but the disk: a repair keeps nothing back.
+// Space implements vfs.FS. It reports a very large disk, so that only the free space limits a repair, and not the quota.
 func (c *changes) Space(path string) (total, free int64, err error) {
 	_, free, err = c.disk.Space(path)
 	return repairQuota, free, err
@@ -147,7 +146,7 @@ func (c *changes) Space(path string) (total, free int64, err error) {
 // Volume implements vfs.Placer.
 func (c *changes) Volume(dir string) *vfs.Volume { return vfs.VolumeOf(c.disk, dir) }
 
-// changedFile notes whether what is written to a file differs from what it holds. Recovery writes much again as it was.
+// changedFile notes whether written bytes differ from the file's contents. Recovery writes many bytes again unchanged.
 type changedFile struct {
 	vfs.File
 	c    *changes
@@ -169,7 +168,7 @@ func (f *changedFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// Truncate implements vfs.File. Zeros that are cut off, to come back, are no change: list compares sizes.
+// Truncate implements vfs.File. Cutting off zeros is not noted, since recovery may append them again: list compares sizes.
 func (f *changedFile) Truncate(size int64) error {
 	if n, err := f.Size(); err != nil || size < n && !zerosFrom(f.File, size, n) {
 		f.note()
@@ -193,7 +192,7 @@ func zerosFrom(f io.ReaderAt, from, to int64) bool {
 func (c *changes) list() (list []Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := map[string]string{} // the paths of files that were moved, by those that they had before
+	now := map[string]string{} // the paths of moved files, by their original paths
 	for path, from := range c.from {
 		if from != isNew && from != isGone && from != path {
 			now[from] = path
@@ -240,8 +239,8 @@ func (c *changes) rel(path string) string {
 	return path
 }
 
-// reason says why recovery makes a change, and whether every start makes it. What recovery has found is in the plan's
-// findings; this says what the file is for.
+// reason returns why recovery makes a change, and whether every start makes it. It only says what the file is for; the plan's
+// findings say what is wrong.
 func reason(x *Change) (why string, routine bool) {
 	dir, name := filepath.ToSlash(filepath.Dir(x.Path)), filepath.Base(x.Path)
 	switch {

@@ -13,19 +13,19 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// cure is an answer to a refusal of Open: what its message asks the operator to do, where that loses nothing.
+// cure is an answer to a refusal of Open: it does what Open's message asks the operator to do, if that loses nothing.
 //
-// The invariant: do is one rename, so that a repair that is killed finds it done or not done.
+// The invariant: do is one rename, so that after a kill it is either done or not done.
 type cure struct {
 	Change
-	show func(view vfs.FS) error // does it in a view of vfs.Preview
-	do   func(kept string) error // does it, and moves to kept what it takes away
+	show func(view vfs.FS) error // makes the change in a view of vfs.Preview
+	do   func(kept string) error // makes the change, and moves a file that it puts aside to kept
 }
 
-// keptDir stands in plans for the directory that Apply makes.
+// keptDir is the name in plans of the directory that Apply creates.
 const keptDir = "kept"
 
-// putAside is the cure that moves a file, or whatever bears its name, out of the way.
+// putAside is the cure that moves a file, or anything else under its name, out of the way.
 func (r *repairer) putAside(why string, elem ...string) *cure {
 	rel := filepath.Join(elem...)
 	path := filepath.Join(r.dir, rel)
@@ -47,7 +47,7 @@ func (r *repairer) putAside(why string, elem ...string) *cure {
 	return c
 }
 
-// copyFrom is the cure that puts a copy of the file at from in the place of a name that leads there.
+// copyFrom is the cure that replaces path, a link to the file at from, by a copy of that file.
 func (r *repairer) copyFrom(from, path, why string) (*cure, error) {
 	fi, err := r.fs.Stat(from)
 	if err != nil {
@@ -61,7 +61,7 @@ func (r *repairer) copyFrom(from, path, why string) (*cure, error) {
 	c.show = func(view vfs.FS) error { return vfs.Substitute(view, path, from) }
 	c.do = func(string) error {
 		temp := path + ".own" + vfs.TempSuffix
-		if err := r.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an attempt that failed
+		if err := r.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by an attempt that failed
 			return err
 		}
 		if err := r.copy(from, temp); err != nil {
@@ -75,7 +75,7 @@ func (r *repairer) copyFrom(from, path, why string) (*cure, error) {
 	return c, nil
 }
 
-// copy makes a copy of a file, durably but for its name. What the disk does not return of it becomes zeros.
+// copy makes a copy of a file. The contents of the copy are durable, its name is not. Parts that the disk cannot read become zeros.
 func (r *repairer) copy(from, to string) error {
 	src, err := r.fs.Open(from)
 	if err != nil {
@@ -100,8 +100,8 @@ func (r *repairer) copy(from, to string) error {
 	return errors.Join(err, dst.Close())
 }
 
-// obstacles returns the cures for names that are not what a spool has there. Those that only people can judge are left to Open,
-// which refuses them.
+// obstacles returns the cures for files of the wrong type, such as symbolic links. Those that only an operator can judge are left to
+// Open, which refuses them.
 func (r *repairer) obstacles() (cures []*cure, err error) {
 	add := func(c *cure) {
 		if c != nil {
@@ -111,7 +111,7 @@ func (r *repairer) obstacles() (cures []*cure, err error) {
 	for _, dir := range []string{"", segDir, stageDir, chainDir, freeDir, damagedDir} {
 		entries, err := r.fs.ReadDir(filepath.Join(r.dir, dir))
 		if errors.Is(err, fs.ErrNotExist) || dir != "" && err != nil && r.isFile(dir) {
-			continue // a file in the place of a directory is in the way itself
+			continue // a file instead of a directory has a cure of its own
 		}
 		if err != nil {
 			return nil, fmt.Errorf("spool: %w", err)
@@ -140,7 +140,7 @@ func (r *repairer) isFile(dir string) bool {
 	return err == nil && !fi.IsDir()
 }
 
-// isOurs reports whether a spool looks at a name, so that anything else than a file there is in its way.
+// isOurs reports whether a spool uses a name, so that only a file may have it.
 func isOurs(dir, name string) bool {
 	switch dir {
 	case "":
@@ -159,13 +159,13 @@ func isOurs(dir, name string) bool {
 	case chainDir:
 		return strings.HasSuffix(name, stateExt) || strings.HasSuffix(name, nextExt)
 	}
-	return true // recovery removes from stage/ and free/ whatever is not its own, and cannot remove a directory
+	return true // recovery removes all unknown files from stage/ and free/, but cannot remove a directory
 }
 
-// link returns the cure for a symbolic link: a segment that was moved to another disk is copied back, and a link that leads
-// nowhere is put aside, but for one in the place of the spool's own files: the disk that has the file may not be mounted just now, and
-// without it what the file holds would count as damaged. Any other may lead to a file of this host, which would become readable to
-// those who read the volume.
+// link returns the cure for a symbolic link, nil if there is none. A segment that was moved to another disk is copied back. A link that
+// leads nowhere is put aside, unless it has the name of one of the spool's files: then the disk that has the file may not be mounted
+// now, and the records in the file would count as damaged. Any other link has no cure: it may lead to a file of this host, and a copy
+// would be readable to anyone who can read the volume.
 func (r *repairer) link(dir, name string) (*cure, error) {
 	path := filepath.Join(r.dir, dir, name)
 	to, err := filepath.EvalSymlinks(path)
@@ -199,7 +199,7 @@ func (r *repairer) isSegment(path string, n uint64, id *identity) bool {
 	return err == nil && src.Header().Spool == id.Spool && src.Header().Class == id.Class
 }
 
-// cureFor returns the cure for what Open refuses; nil if there is none that loses nothing.
+// cureFor returns the cure for a refusal of Open; nil if there is none that loses nothing.
 func (r *repairer) cureFor(refused error) *cure {
 	var at *fs.PathError
 	switch {
@@ -229,8 +229,8 @@ func (r *repairer) isCured(path string) bool {
 	return false
 }
 
-// restoreIdentity is the cure that makes spool.json again from the copy that the operator has given; nil if that is no
-// identity, or is of another spool than any file of the directory.
+// restoreIdentity returns the cure that restores spool.json from the operator's copy; nil if the copy is not an
+// identity, or vouchFor rejects it.
 func (r *repairer) restoreIdentity() *cure {
 	mem := vfs.NewMem()
 	path := filepath.Join(r.dir, identityName)
@@ -253,8 +253,8 @@ func (r *repairer) restoreIdentity() *cure {
 	return c
 }
 
-// vouchFor reports whether the files of the directory leave it possible that it is the spool of an identity: no segment says otherwise,
-// and of the others, if any says it, one says it is. The epoch becomes at least what they know, because the copy may be older.
+// vouchFor reports whether the identity may be that of the directory's spool: no segment names another one, and if other kinds of
+// files name a spool, at least one names this one. It raises the epoch to the highest one in the files, because the copy may be older.
 func (r *repairer) vouchFor(id *identity) bool {
 	yes, no := 0, 0
 	for i, of := range newSite(nil, r.dir, r.fs, Options{}).witnesses() {

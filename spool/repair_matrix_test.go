@@ -17,8 +17,8 @@ import (
 func noFault(vfs.Op) error { return nil }
 
 // TestRepairMatrix damages every file of a spool in every way and repairs it. The plan changes nothing. Apply does what the plan
-// says, and loses no byte of what was there: the contents of each file are in a file afterwards. Then there is nothing left to
-// repair, and a drain finds the spool as it would have found it without the repair: see TestDamageMatrix.
+// says, and loses no byte: the contents of each file are in a file afterwards. Then there is nothing left to
+// repair, and a drain has the same result as without the repair: see TestDamageMatrix.
 func TestRepairMatrix(t *testing.T) {
 	for i, m := range []struct{ orderly, noIndex bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
 		var files []string

@@ -89,8 +89,8 @@ func segments(t *testing.T, dir string) []string {
 	return paths
 }
 
-// TestRepairCures: what Open refuses, with an advice that loses nothing, a repair puts right: by a plan that changes nothing, and
-// so that every record is there afterwards.
+// TestRepairCures: if Open refuses a spool with advice that loses nothing, a repair follows the advice. The plan changes nothing,
+// and every record is there afterwards.
 func TestRepairCures(t *testing.T) {
 	must := func(errs ...error) {
 		t.Helper()

@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ReadSealed opens the records of a sealed segment. fs.ErrNotExist: it is not there, or only its staged file is. An error of the
-// disk, here or of the reader, decides nothing about the segment and may last. A caller that needs the records calls Stage,
-// which decides after some attempts, and reads the staged file.
+// ReadSealed opens the records of a sealed segment. fs.ErrNotExist: there is no such segment, or only its staged file. An error of the
+// disk, from ReadSealed or from the reader, may be permanent, but does not make the segment count as damaged. A caller that needs the
+// records calls Stage, which decides after some attempts, and reads the staged file.
 func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error, err error) {
 	seg, ok := s.cat.get(number)
 	if !ok || seg.NoRaw {
@@ -31,10 +31,10 @@ func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error,
 	return r, f.Close, nil
 }
 
-// StageRest stages a sealed segment from a sequence number in its middle on: a destination's chain contains what comes
-// before. If the segment's own file was given up for room, or no longer returns every record that is staged, records calls put for
-// each record of the staged file. What is made is the caller's, who calls done when it is delivered; the next Open removes what is
-// left.
+// StageRest stages the records of a sealed segment from the sequence number first on, for a destination whose chain contains the
+// earlier ones. If the segment's own file was deleted to make room, or lacks records that are in the staged file, StageRest calls
+// records, which must call put for each record of the staged file. The caller must call done after delivery. The next Open removes
+// files that remain.
 func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put func(seq uint64, rec *segment.Record) error) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
 	if enc, err = s.guard(ctx, enc, number); err != nil {
 		return nil, nil, nil, err
@@ -92,8 +92,8 @@ func (s *Shelf) restPath(number uint64, ext string) string {
 	return s.path(stageDir, fmt.Sprintf("%s-rest-%d%s", numberName(number), s.rests.Add(1), ext))
 }
 
-// encodeRest makes the output of a segment's rest from src, and closes src if that fails. It fails if records are missing that are in
-// the staged file: a gap would be final.
+// encodeRest encodes the rest of a segment from src, and closes src on failure. It fails if src lacks records that are in the staged
+// file, because the destination would never get them.
 func (s *Shelf) encodeRest(ctx context.Context, seg *sealed, first uint64, path string, enc Encoder, src *segment.Reader, closeSrc func() error) (out staged, err error) {
 	defer func() {
 		if err != nil {
@@ -148,8 +148,8 @@ func restBytes(r *segment.Reader, first uint64) (n uint64, err error) {
 	}
 }
 
-// rewritten makes a segment's own file again for as long as its rest is staged, of the records in its staged file. One block
-// for each record is wasteful, and enough for a case as rare as a copy of a volume that has become full.
+// rewritten makes a temporary segment file from the records in the staged file. One block
+// for each record is wasteful, but acceptable: this happens only on a full copy of a volume.
 func (s *Shelf) rewritten(ctx context.Context, seg *sealed, records func(put func(seq uint64, rec *segment.Record) error) error) (r *segment.Reader, done func() error, err error) {
 	rec, err := s.stageRecord(seg.Number)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestRestWithoutRaw: a segment's own file was given up for room when a chain turns out to contain its first records. What is
-// staged of the rest is what it would have been before.
+// TestRestWithoutRaw: a segment's own file was removed to make room before a chain turns out to contain its first records. The
+// rest is staged with the same content as before the removal.
 func TestRestWithoutRaw(t *testing.T) {
 	s := memDir().open(t, Options{Destinations: []string{"a"}})
 	all := batch(1, 10, 100)
@@ -100,8 +100,8 @@ func TestRestFails(t *testing.T) {
 	}
 }
 
-// TestRestOfDamagedFile: a segment's own file is damaged after it was staged, or its disk returns it no more, and a chain turns out to
-// contain its first records. What is staged of the rest is what it would have been before: a gap would be final, and the staged file
+// TestRestOfDamagedFile: a segment's own file is damaged after it was staged, or the disk can no longer read it, and a chain turns out
+// to contain its first records. The rest is staged with the same content as before: a gap would be final, and the staged file
 // still has every record.
 func TestRestOfDamagedFile(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, d *disk, sectors *sectorFS, path string){

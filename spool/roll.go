@@ -13,18 +13,18 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// headerPad is what headers are padded to: the header has a page of its own, which no later write touches, so that a
-// power cut in the middle of one cannot tear it.
+// headerPad is the size to which headers are padded: the header has a page of its own, which no later write touches, so that a
+// power cut during a write cannot tear it.
 const headerPad = 4096
 
-// footerRoom is allocated behind the end of a segment, so that sealing does not have to find a place for the footer on a
-// disk that has become full.
+// footerRoom is allocated after the end of a segment, so that sealing does not need to allocate room for the footer on a
+// full disk.
 const footerRoom = 64 << 10
 
-// errEnded is returned for a sync of a segment that was rolled meanwhile, which has synced it.
+// errEnded is returned for a sync of a segment that was rolled, and so synced, meanwhile.
 var errEnded = errors.New("spool: segment has ended")
 
-// active is the segment that is being written. The writer role owns it, but for what is marked.
+// active is the segment that is being written. The writer role owns it, except the fields that say otherwise.
 type active struct {
 	number     uint64
 	generation uint64
@@ -33,30 +33,30 @@ type active struct {
 	builder    *segment.Builder
 	created    time.Time // on this process's clock, for the age
 	times      *timings
-	off        int64 // where the next block goes
-	written    int64 // guarded by journal.mu: off as far as it is published
-	synced     int64 // guarded by journal.mu: below it everything is durable
+	off        int64 // the offset of the next block
+	written    int64 // guarded by journal.mu: the published value of off
+	synced     int64 // guarded by journal.mu: everything below this offset is durable
 
-	// One sync at a time: the kernel reports a failed write-back once for each open file, so that of two syncs that run at
-	// the same time the wrong one could hear of it.
+	// mu allows one sync at a time: the kernel reports a failed write-back once for each open file, so that of two concurrent
+	// syncs the wrong one could get the error.
 	mu    sync.Mutex
 	err   error // the first failure, which is final for this file
-	ended bool  // synced for good, what follows is the keeper's
-	// failed says that err is set, for those who must not wait for a sync to end: journal.mu is held when it is asked for, and
-	// with it every door.
+	ended bool  // the last sync is done; the keeper does the rest
+	// failed says that err is set, for callers that hold journal.mu. They must not wait for a sync to end, since every Append and
+	// Offer would wait with them.
 	failed atomic.Bool
 	late   []byte // the header, as long as it is not in the file: see activate
-	// promised, guarded by journal.mu, is the last record that was published as written to the file: a kill must leave it.
+	// promised, guarded by journal.mu, is the last record that was published as written to the file: it must survive a kill.
 	promised uint64
 }
 
-// fits reports whether a block of n bytes goes into the segment, or must, since it would not fit into any.
+// fits reports whether a block of n bytes belongs in the segment: it fits, or it is too long for any segment and this one is empty.
 func (a *active) fits(n int, limit int64) bool {
 	return a.off+int64(segment.Align(n)) <= limit || a.off == int64(a.header.Len)
 }
 
-// sync makes durable what is written. After a failure the file is never synced again: Linux drops the pages it could
-// not write, and the next fdatasync finds nothing to complain about (https://lwn.net/Articles/752063/).
+// sync makes all written blocks durable. After a failure the file is never synced again: Linux drops the pages that it could
+// not write, and the next fdatasync reports success (https://lwn.net/Articles/752063/).
 func (a *active) sync() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -69,8 +69,8 @@ func (a *active) sync() error {
 	return a.err
 }
 
-// finish is the last sync before the footer, left out if nothing was written since the one before. It waits for one that is
-// under way, and learns of its failure.
+// finish does the last sync before the footer, unless nothing was written since the previous one. It waits for a sync in
+// progress, and returns its failure.
 func (a *active) finish(dirty bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -81,7 +81,7 @@ func (a *active) finish(dirty bool) error {
 	return a.err
 }
 
-// latch records a failed write. Nobody can tell how much of it reached the page cache, so nothing more is written to the file.
+// latch records a failed write. It is not known how much of it reached the page cache, so nothing more is written to the file.
 func (a *active) latch(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -90,39 +90,39 @@ func (a *active) latch(err error) {
 	}
 }
 
-// fail records a failure, if it is one. a.mu is held.
+// fail records err as the failure, or success if err is nil. a.mu is held.
 func (a *active) fail(err error) {
 	a.err = err
 	a.failed.Store(err != nil)
 }
 
-// rolled is a segment that has ended and waits for its footer. It is complete without one: recovery reads it like any
-// other, and writes the footer if this process does not come to it.
+// rolled is a segment that has ended and waits for its footer. It can be used without one: recovery reads it like any
+// other, and writes the footer if this process has not.
 type rolled struct {
 	active
-	end    int64          // of what counts in the file
-	next   uint64         // the sequence number behind it
+	end    int64          // end of the valid blocks in the file
+	next   uint64         // the sequence number after them
 	ledger segment.Ledger // at its end
-	broken bool           // the file has failed: what counts has to be copied to another
-	// copied is the copy, which has the segment's name, and damage what it lacks: see sealCopy. They are the keeper's.
+	broken bool           // the file has failed: its valid blocks must be copied to another file
+	// copied is the copy, which has the segment's name, and damage is the damage in it: see sealCopy. Only the keeper uses them.
 	copied *sealed
 	damage []*segment.DamageError
 }
 
-// empty reports whether nothing in it counts: it had failed before anything was synced, and everything is in the next.
+// empty reports whether no block is valid: the file failed before anything was synced, and all its records are in the next segment.
 func (r *rolled) empty() bool { return r.broken && r.end <= int64(r.header.Len) }
 
-// replaced reports whether all that rolled segment i would lose with its file is in the file of a later one, or would be
-// nothing. j.mu is held.
+// replaced reports whether no record is lost if rolled segment i loses its unsynced blocks: its file has not failed, or all records
+// that were written to it are in a later file. j.mu is held.
 func (j *journal) replaced(i int) bool {
 	r := j.rolled[i]
 	return !r.broken || j.place.seq >= r.promised ||
 		slices.ContainsFunc(j.rolled[i+1:], func(later *rolled) bool { return later.promised >= r.promised })
 }
 
-// roll ends the active segment. Everything in it is synced first, so that no later segment exists while an earlier one
-// may still lose its tail: what a later Open finds missing before the newest segment is damage, never a torn tail. That
-// sync is the only thing an Append may wait for here; footer, truncation, their sync and the index follow in the
+// roll ends the active segment. It syncs the segment first, so that no later segment exists while an earlier one
+// may still lose its tail: if a later Open finds blocks missing before the newest segment, that is damage, never a torn tail. That
+// sync is all that an Append may have to wait for; footer, truncation, their sync and the index follow in the
 // background. The caller has the writer role.
 func (j *journal) roll() error {
 	a := j.active
@@ -140,14 +140,14 @@ func (j *journal) roll() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.advance(m)
-	// One snapshot for this segment's footer and the next one's header: losses between two segments are in the
-	// ledger blocks of the later one, and the differences of all segments add up to the whole.
+	// The same snapshot is used for this segment's footer and the next one's header. Losses between two segments are then in the
+	// ledger blocks of the later one, and the differences of all segments add up to the total.
 	j.lastEnd = *j.ledgerAt(j.place)
 	j.ended(a, false)
 	return nil
 }
 
-// ended hands the active segment to the keeper. The next block begins another one. The next segment is not begun in advance,
+// ended passes the active segment to the keeper. The next block begins another segment. That is not begun in advance,
 // because its creation time names the object's hour. j.mu is held.
 func (j *journal) ended(a *active, broken bool) {
 	j.rolled = append(j.rolled, &rolled{
@@ -161,10 +161,10 @@ func (j *journal) ended(a *active, broken bool) {
 
 // activate begins a segment whose first record will have the given number. The caller has the writer role.
 //
-// While the segment takes over what another file has, since that one failed, it has no header and counts as a spare: a kill
-// in the middle finds everything in the other one.
+// While records of a failed file are written again to the segment, it has no header and counts as a spare: after a kill all
+// records are still in the failed file.
 func (j *journal) activate(first uint64) error {
-	sp := j.space.takeSpare() // what makes room may want it too
+	sp := j.space.takeSpare() // first, because makeRoom may remove the spare
 	j.mu.Lock()
 	begins := j.beginning()
 	late := j.place.seq < j.written
@@ -185,7 +185,7 @@ func (j *journal) activate(first uint64) error {
 		builder, err = segment.NewBuilder(b)
 	}
 	if err != nil {
-		// The number is gone with it. Numbers may be missing, sequence numbers never are.
+		// Its number is not used again. Segment numbers may have gaps, sequence numbers may not.
 		j.space.discard(sp)
 		return fmt.Errorf("spool: begin segment %d: %w", sp.number, err)
 	}
@@ -207,7 +207,7 @@ func (j *journal) activate(first uint64) error {
 	return nil
 }
 
-// head writes the header that activate has put off. The caller has the writer role.
+// head writes the header that activate has deferred. The caller has the writer role.
 func (j *journal) head(a *active) error {
 	if a.late == nil {
 		return nil
@@ -218,11 +218,11 @@ func (j *journal) head(a *active) error {
 	}
 	a.late = nil
 	j.noteBegun(a)
-	wake(j.work) // for the file that failed, which may go now
+	wake(j.work) // the failed file may be removed now
 	return nil
 }
 
-// keepSpare prepares the segment to come, and returns when to try again.
+// keepSpare prepares the next segment, and returns when to try again.
 func (j *journal) keepSpare() time.Duration {
 	j.mu.Lock()
 	need := j.active != nil && j.space.wantsSpare(j.open())
@@ -238,7 +238,7 @@ func (j *journal) keepSpare() time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.active == nil || sp.number < j.active.number {
-		// The writer was faster and has made one itself. Numbers must go up, since segments are read in their order.
+		// The writer has prepared a segment itself meanwhile. Numbers must ascend, since segments are read in that order.
 		j.mu.Unlock()
 		j.space.discard(sp)
 		j.mu.Lock()
@@ -261,7 +261,7 @@ func (j *journal) rollAged() time.Duration {
 	if left > 0 {
 		return left
 	}
-	// By its number: the writer may have rolled it by size meanwhile, and the next one is not old.
+	// Pass its number: the writer may have rolled it by size meanwhile, and the next one is not old.
 	if err := j.endActive(a.number, false); err != nil {
 		return retryEvery
 	}

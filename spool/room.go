@@ -1,11 +1,10 @@
 package spool
 
-// open returns how many bytes of blocks the active segment still takes, without those that wait in memory for it. j.mu is
-// held.
+// open returns how many more bytes of blocks fit into the active segment, after those that are in memory. j.mu is held.
 func (j *journal) open() int64 { return j.left - j.tail.unwritten }
 
-// recordBytes is what the log takes of the quota, the active segment in its full length, without what is staged besides. j.mu
-// is held.
+// recordBytes returns how much of the quota the records use: one file for each segment, with the active segment in its full length.
+// j.mu is held.
 func (j *journal) recordBytes() int64 {
 	n := j.shelf.recordBytes() + j.tail.unwritten
 	for _, r := range j.rolled {
@@ -17,20 +16,20 @@ func (j *journal) recordBytes() int64 {
 	return n
 }
 
-// hasRoom reports whether records of the given size may be taken. j.mu is held. It is asked before anything is copied, so
-// that everything that was taken finds room, unless other programs fill the disk.
+// hasRoom reports whether records of the given size may be accepted. j.mu is held. It is called before records are copied, so
+// that there is room for every accepted record, unless other programs fill the disk.
 func (j *journal) hasRoom(size int64) bool {
 	return !j.noSpace && j.space.left(j.open()) >= withBlocks(size)
 }
 
-// short reports whether appends find no room, or soon will.
+// short reports whether appends find no room, or soon will find none.
 func (j *journal) short() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.full || j.space.left(j.open()) < j.opts.SegmentBytes
 }
 
-// roomFreed lets those who wait for room look again.
+// roomFreed makes the appends that wait for room check again.
 func (j *journal) roomFreed() {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -30,7 +30,7 @@ func (j *journal) seal(ctx context.Context) error {
 	if len(j.rolled) == 0 {
 		return nil
 	}
-	// It does not wait for segments that others roll from now on.
+	// Do not wait for segments that are rolled from now on.
 	last := j.rolled[len(j.rolled)-1].number
 	for len(j.rolled) > 0 && j.rolled[0].number <= last {
 		if j.closed {
@@ -43,14 +43,14 @@ func (j *journal) seal(ctx context.Context) error {
 	return nil
 }
 
-// endActive writes everything taken so far and rolls the active segment, if it still has the given number (0: any).
-// With ledger, a change of the ledger is written into it before, and is reason enough to begin one.
+// endActive writes all accepted records and rolls the active segment, if it still has the given number (0: any).
+// With ledger set, it also writes a changed ledger before that, and begins a segment for it if there is none.
 func (j *journal) endActive(number uint64, ledger bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.acquire(&j.writer)
 	defer j.release(&j.writer)
-	if j.closed { // perhaps while it waited: then the files may be somebody else's already
+	if j.closed { // perhaps while this call waited: then another process may already have the files
 		return ErrClosed
 	}
 	j.mu.Unlock()
@@ -58,10 +58,10 @@ func (j *journal) endActive(number uint64, ledger bool) error {
 	if err != nil {
 		err = j.writeTail(ledger)
 	}
-	// An active segment always has a block: it was begun for one. But its write may have failed.
+	// An active segment was begun for a block, but the write of that block may have failed.
 	if a := j.active; err == nil && a != nil && a.off > int64(a.header.Len) && (number == 0 || a.number == number) {
 		if err = j.roll(); err != nil {
-			// The file has failed: what it lacks goes to another segment, which is rolled instead.
+			// The file has failed: write its unsynced records to another segment, and roll that instead.
 			if err = j.writeTail(ledger); err == nil && j.active != nil {
 				err = j.roll()
 			}
@@ -75,9 +75,9 @@ func (j *journal) endActive(number uint64, ledger bool) error {
 	return nil
 }
 
-// sealRolled gives the ended segments their footers, in order, and returns when to try again after a failure. Their order
-// matters to those who send them: a later segment that could be sent while an earlier one could not would leave a gap in
-// the chain of manifests for as long as that takes.
+// sealRolled writes the footers of the ended segments, in order, and returns when to try again after a failure. The order
+// matters to shippers: if a later segment could be sent before an earlier one, the chain of manifests would have a gap until the
+// earlier one is sealed.
 func (j *journal) sealRolled() time.Duration {
 	for {
 		j.mu.Lock()
@@ -107,7 +107,7 @@ func (j *journal) sealRolled() time.Duration {
 		if seg != nil {
 			j.sealedEnd = place{r.next - 1, r.ledger.Kept.Bytes}
 			j.space.add(seg.Size)
-			c := *seg // the catalogue's changes when it is staged
+			c := *seg // a copy, because the catalogue changes its own when the segment is staged
 			j.shelf.put(&c)
 		}
 		j.moreRoom()
@@ -120,18 +120,19 @@ func (j *journal) sealRolled() time.Duration {
 	}
 }
 
-// countDamaged counts what the file of a segment no longer gave when it was copied. j.mu is held.
+// countDamaged counts the records that could no longer be read from a segment's file when it was copied. j.mu is held.
 func (j *journal) countDamaged(r *rolled) {
 	if len(rangesOf(r.damage)) == 0 {
 		return
 	}
-	// How many bytes they had is found by the balance at the next Open, from what all other records have.
+	// The next Open computes how many bytes they had, from the bytes of all other records: see recovery.balance.
 	j.ledger.Damaged.Records += r.copied.Last + 1 - r.copied.First - r.copied.Records
 	j.noteLedger()
 }
 
-// nextToSeal returns the first rolled segment; nil if its file has failed, and nothing else has what was written to it. What
-// holds nothing need not wait its turn: while the first one cannot be sealed, a failing disk makes two a second. j.mu is held.
+// nextToSeal returns the first rolled segment; nil if its file has failed, and no other file has yet all that was written to it. Empty
+// segments come first, out of order: while the first segment cannot be sealed, a failing disk leaves two of them each second. j.mu is
+// held.
 func (j *journal) nextToSeal() *rolled {
 	for i, r := range j.rolled {
 		if r.empty() && j.replaced(i) {
@@ -144,14 +145,14 @@ func (j *journal) nextToSeal() *rolled {
 	return j.rolled[0]
 }
 
-// sealOne seals a segment; nil if nothing in it counts, and it was removed.
+// sealOne seals a segment; nil if it was empty and was removed.
 func (j *journal) sealOne(r *rolled) (*sealed, error) {
 	if r.broken {
 		return j.sealCopy(r)
 	}
 	size, synced, err := writeFooter(r.file, r.builder, r.end, &r.ledger)
 	if err != nil {
-		// The data was synced before. A footer that was not written can be tried again, a sync that failed never.
+		// The blocks were synced before. A failed write of the footer can be retried, a failed sync cannot.
 		r.broken = synced
 		return nil, err
 	}
@@ -159,10 +160,10 @@ func (j *journal) sealOne(r *rolled) (*sealed, error) {
 	return describe(r.header, r.builder, &r.ledger, nil, size), nil
 }
 
-// writeFooter completes a segment whose blocks, which end at end, are on stable storage. The truncation also cuts the
-// zeros, and what a recycled file has of its former life, so that the sealed file is exactly what is described.
+// writeFooter completes a segment whose blocks, which end at end, are on stable storage. The truncation also cuts off
+// zeros, and old contents of a recycled file, so that the sealed file contains only this segment.
 //
-// synced reports whether it came to the sync.
+// synced reports whether writeFooter has called Sync.
 func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (size int64, synced bool, err error) {
 	footer, err := b.Seal(end, l)
 	if err != nil {
@@ -178,8 +179,8 @@ func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (
 	return size, true, f.Sync()
 }
 
-// sealCopy replaces a segment whose file has failed by a copy of what had been synced in it. What is done of that is not done again
-// if the rest has to be tried again: the file under the segment's name is then the copy.
+// sealCopy replaces a segment whose file has failed by a copy of the synced blocks in it. A retry does not repeat completed steps: after
+// the copy was made, the file under the segment's name is the copy.
 func (j *journal) sealCopy(r *rolled) (*sealed, error) {
 	if r.empty() {
 		_ = r.file.Close()
@@ -211,8 +212,8 @@ func (j *journal) sealCopy(r *rolled) (*sealed, error) {
 	return r.copied, nil
 }
 
-// copyRolled makes the copy and gives it the segment's name. Reading the old file is sound: what a good sync has put on the disk, a
-// later failure does not take away; and every block is checked.
+// copyRolled makes the copy and gives it the segment's name. Reading the failed file is safe: a later failure does not undo a successful
+// sync, and every block is checked.
 func (j *journal) copyRolled(r *rolled) error {
 	path := j.segPath(r.number)
 	temp := path + vfs.TempSuffix
@@ -257,25 +258,25 @@ func (j *journal) fillCopy(f vfs.File, r *rolled) (res *segment.ScanResult, size
 	return res, size, err
 }
 
-// replace gives the finished copy at temp the name of the file at path. A damaged file is kept in damaged/, since the disk may return
-// more of it to other tools. If the process dies between the two renames, finishReplaced makes the second one.
+// replace renames the finished copy at temp to path. A damaged file at path is first moved to damaged/, since other tools may be able to
+// read more of it. If the process dies between the two renames, finishReplaced makes the second one.
 func (s *site) replace(path, temp string, damaged bool) error {
 	if !damaged {
 		return s.fs.Rename(temp, path)
 	}
 	aside := s.asidePath(filepath.Base(path))
-	if err := s.fs.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) { // an attempt before this one moved it
+	if err := s.fs.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) { // an earlier attempt may have moved it
 		return err
 	}
 	err := s.fs.Rename(temp, path)
 	if err != nil {
-		_ = s.fs.Rename(aside, path) // recovery can use what is in it
+		_ = s.fs.Rename(aside, path) // recovery can use its valid blocks
 	}
 	return err
 }
 
-// finishReplaced gives the finished copy of a segment its name if the process that made it died between the two renames of replace. A
-// copy that is not finished is beside the file that it is made from, and is removed like every temporary file.
+// finishReplaced gives the finished copy of a segment its name if the process that made the copy died between the two renames of
+// replace. An unfinished copy is removed like every temporary file: the file that it was made from still has its name.
 func (s *site) finishReplaced() error {
 	entries, err := s.fs.ReadDir(s.path(segDir))
 	if err != nil {
@@ -327,9 +328,9 @@ func (s *site) isSealed(path string, n uint64) (bool, error) {
 	return ok, nil
 }
 
-// finish syncs and seals a scanned segment that ends before the sequence number next. What is missing at its end is put
-// on record by a ledger block that says which number comes next: to readers it looks like any other damage, in the
-// middle of a segment, whose range the block behind it tells.
+// finish syncs and seals a scanned segment that ends before the sequence number next. If records are missing at its end, it adds
+// a ledger block with the number that comes next. To readers the missing records then look like damage in the
+// middle of a segment, whose range the block after it shows.
 func finish(f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger) (size int64, err error) {
 	end := res.End
 	if res.Builder.Footer().Next < next {
@@ -355,7 +356,7 @@ func finish(f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger)
 	return size, err
 }
 
-// copyFile copies the first n bytes. With skip, zeros take the place of what cannot be read.
+// copyFile copies the first n bytes. With skip, it replaces unreadable parts by zeros.
 func copyFile(dst io.WriterAt, src io.ReaderAt, n int64, skip bool) error {
 	buf := make([]byte, 1<<20)
 	step := int64(len(buf))
@@ -379,14 +380,14 @@ func copyFile(dst io.WriterAt, src io.ReaderAt, n int64, skip bool) error {
 	return nil
 }
 
-// describe makes the catalogue's entry of a segment that was just sealed.
+// describe returns the catalogue's entry of a segment that was just sealed.
 func describe(h *segment.Header, b *segment.Builder, l *segment.Ledger, damage []*segment.DamageError, size int64) *sealed {
 	f := b.Footer()
 	f.Ledger = *l
 	return entry(h, &f, damage, size)
 }
 
-// entry makes the catalogue's entry of a segment from its header and footer, which have the ledger before and after it.
+// entry returns the catalogue's entry of a segment from its header and footer, which contain the ledgers before and after it.
 func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, size int64) *sealed {
 	seg := &sealed{Segment: Segment{
 		Number: h.Segment, Epoch: h.Epoch, First: f.First, Last: f.Next - 1, Records: f.Records, Bytes: f.Bytes,
@@ -404,14 +405,15 @@ func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, 
 	return seg
 }
 
-// account notes what one ledger adds to the one before it: what was lost or changed in between is this segment's to report.
+// account stores what the ledger after the segment adds to the one before it: this segment's manifest line reports these losses and
+// changes.
 func (s *Segment) account(before, after *segment.Ledger) {
 	s.Lost, s.Unaccounted = after.Lost.Sub(before.Lost), after.UnaccountedSince(before)
 	s.Filtered, s.Made = after.Filtered.Sub(before.Filtered), after.Made.Sub(before.Made)
 }
 
-// remember puts what is known of segments into the index. A lost index costs the next Open time, nothing else, so that a
-// failure here stops nothing.
+// remember puts descriptions of segments into the index. A lost index only makes the next Open slower, so a failure here is not
+// returned.
 func (s *Shelf) remember(segs ...*sealed) {
 	puts := make([]index.Entry, 0, len(segs))
 	for _, seg := range segs {

@@ -68,8 +68,8 @@ func (f *sectorFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
-// A bad sector is tried again for a while, since the disk may only be away, then written off: what it held is reported,
-// everything else is delivered.
+// A bad sector is retried for a while, since the disk may only be temporarily unavailable, then written off: its records are
+// reported as lost, all others are delivered.
 func TestBadSectorWhileStaging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
@@ -121,7 +121,7 @@ func TestDiskAway(t *testing.T) {
 	})
 }
 
-// At Open nobody can wait for long: some attempts, and everything else is there. What the disk returns after all is not
+// Open cannot wait for long: after some attempts it continues with all other records. Records that become readable later are not
 // lost by that.
 func TestBadSectorAtOpen(t *testing.T) {
 	for i, gap := range [][2]uint64{{1, 8}, {11, 18}, {21, 28}} {
@@ -155,7 +155,7 @@ func badSectorAtOpen(t *testing.T, i int, gap [2]uint64, lasting bool) {
 	wantGap(t, s, stageAll(t, s), gap[0], gap[1], 30)
 }
 
-// Header or footer of a segment does not come back while the index is lost as well: each has what the other one had.
+// The header or the footer of a segment cannot be read, and the index is lost as well: each contains what the other does.
 func TestUnreadableEnds(t *testing.T) {
 	for _, footer := range []bool{false, true} {
 		for i := range 3 {
@@ -220,8 +220,8 @@ func TestBadSectorInFailedFile(t *testing.T) {
 	})
 }
 
-// Others have filled the disk to the last block. What is needed to get rid of segments is found in files that nothing
-// depends on.
+// Other programs have filled the disk to the last block. The room that is needed to delete segments is found by removing files that
+// nothing depends on.
 func TestAckOnFullDisk(t *testing.T) {
 	d := memDir()
 	mem := d.fs.(*vfs.Mem)

@@ -15,7 +15,7 @@ func (j *journal) refuse() {
 	j.sealing.wakeAll()
 }
 
-// ending is how the journal was left.
+// ending describes the state in which the journal was closed.
 type ending struct {
 	mark     cleanMark
 	lost     uint64 // records that are not on stable storage
@@ -23,8 +23,8 @@ type ending struct {
 	err      error  // of closing the active segment
 }
 
-// closeFiles closes the files of the journal, which has been settled: all of it is durable if that was orderly. No goroutine
-// uses the journal any more.
+// closeFiles closes the files of the journal after finishWriting. orderly says that everything is durable. No goroutine uses the
+// journal any more.
 func (j *journal) closeFiles(orderly bool) (e ending) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -45,11 +45,11 @@ func (j *journal) closeFiles(orderly bool) (e ending) {
 	return e
 }
 
-// closeBalance counts as lost what listeners have received and never handed over: from here on nobody can. j.mu is held, and
-// everything that was taken is written.
+// closeBalance counts records as lost that listeners have received and not appended: from here on they cannot. j.mu is held, and
+// all accepted records are written.
 func (j *journal) closeBalance() {
 	left := j.ledger.Buffered()
-	if left.Records == 0 || j.source != nil { // bytes alone belong to no record: see segment.Ledger
+	if left.Records == 0 || j.source != nil { // bytes need not balance: see segment.Ledger
 		return
 	}
 	j.ledger.Lost[segment.GivenUp].Add(segment.Loss{Records: left.Records, Bytes: left.Bytes})
@@ -57,8 +57,8 @@ func (j *journal) closeBalance() {
 		"records", left.Records, "bytes", left.Bytes)
 }
 
-// finishWriting writes everything, with the ledger if it has changed, and syncs it. A disk that refuses is given one more file,
-// as ever, and no more than that: Close must end.
+// finishWriting writes all accepted records, with the ledger if it has changed, and syncs them. If the disk refuses, it tries one
+// more file, as write does, but then gives up, since Close must end.
 func (j *journal) finishWriting() error {
 	j.mu.Lock()
 	j.acquire(&j.syncer)
@@ -81,7 +81,7 @@ func (j *journal) finishWriting() error {
 	if j.tail.synced != j.tail.tailPosition() && j.failed == nil {
 		j.failed = ErrFailing
 	}
-	// Nobody commits any more: whoever still waits for a commit is told that it failed.
+	// No commit follows any more: wake all callers that still wait for one, so that they return the failure.
 	j.writer.waiting.wakeAll()
 	j.syncer.waiting.wakeAll()
 	return j.failed

@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// TestFaultedShipping has the disk refuse one single operation, each in turn, reading ones included: once so that nothing
-// happened, once so that it happened and the answer was lost. A host that lives on must get over it by itself, with
-// nothing lost, doubled or taken for damaged: what hangs until somebody starts it again does not ship.
+// TestFaultedShipping makes the disk refuse a single operation, each in turn, reads included: once without effect, and
+// once with effect but with an error. The host keeps running and must recover by itself, without a restart, and with
+// no record lost, duplicated or reported as damaged.
 func TestFaultedShipping(t *testing.T) {
 	for i, fault := range []error{syscall.EIO, syscall.EMFILE, &vfs.Fault{Err: syscall.EIO, Done: true}} {
 		first, stride := 1+i, 12

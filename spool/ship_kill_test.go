@@ -33,8 +33,8 @@ var (
 )
 
 // death ends a host at its n-th step. A step is an operation that changes the disk, a transaction of the index, or a
-// request to a destination, in front of it and behind it. From then on nothing of that host has any effect; what it has
-// left is taken at that moment. (That is kill -9 if the clone has all that was written, and a power cut if not.)
+// request to a destination, before it and after it. From then on nothing that the host does has any effect; its state is
+// cloned at that moment. (That is kill -9 if the clone has all writes, and a power cut if not.)
 type death struct {
 	at    int
 	crash vfs.Crash
@@ -194,8 +194,8 @@ func life(ctx context.Context, d *death, to places, segments int) (kept uint64, 
 func record(seq uint64) []byte { return fmt.Appendf(nil, "record %d", seq) }
 
 // TestKilledShipping ends a host at every step of stage, put, verify, propose, manifest, ack and delete, once as by
-// kill -9 and once by a power cut. The next process goes on, whatever it finds; then the auditor finds every record once
-// at each destination, and everything that was ever kept.
+// kill -9 and once by a power cut. The next process continues with whatever it finds; then the auditor finds every record once
+// at each destination, including all that were ever kept.
 func TestKilledShipping(t *testing.T) {
 	crashes := []vfs.Crash{
 		{Data: vfs.DataKept, Names: vfs.NamesKept}, // the death of the process alone

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestShut: behind Shut nothing is taken, also not by who waits for room, and everything else goes on.
+// TestShut: after Shut no batch is accepted, not even one that waits for room, and everything else continues.
 func TestShut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()

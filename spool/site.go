@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// site is what all parts of a spool share: where it is, whose it is, and how it was opened. Nothing in it changes once the
+// site is what all parts of a spool share: its directory, its identity, and the options. Nothing in it changes once the
 // spool is open, except identity.Destinations, which Shelf.naming guards.
 type site struct {
 	source *source // where an adopted spool comes from, otherwise nil: see Adopt
@@ -18,11 +18,11 @@ type site struct {
 	fs     vfs.FS
 	opts   Options
 	log    *slog.Logger
-	again  steadylog.Repeats // lines of what is tried again and again
+	again  steadylog.Repeats // log lines about failures of operations that are retried
 	id     *identity
 	opened time.Time
 	hooks  *hooks
-	// patience is for the reads of Open; nil for a site that is only looked at.
+	// patience is for the reads of Open; nil for a site that is only read.
 	patience *patience
 
 	changed wait.Signal   // at each change of Sealed, Stats.Full or a chain
@@ -36,12 +36,12 @@ func newSite(src *source, dir string, fsys vfs.FS, o Options) *site {
 	}
 }
 
-// logAgain logs a failure of what is tried again and again: the first at once, and then one a minute with their number.
+// logAgain logs failures of an operation that is retried: the first one at once, then one line a minute with their number.
 func (s *site) logAgain(level slog.Level, msg string, attrs ...any) {
 	s.again.Log(s.log, level, msg, append([]any{"class", s.opts.Class}, attrs...)...)
 }
 
-// newHeader returns the header of a segment that this owner begins, with a generation of its own.
+// newHeader returns the header of a segment that this owner begins, with a new generation.
 func (s *site) newHeader(number, first uint64, created time.Time, l segment.Ledger) *segment.Header {
 	return &segment.Header{
 		Generation: segment.NewGeneration(), Segment: number, First: first, Created: created, Spool: s.id.Spool,

@@ -11,32 +11,31 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/fatal"
 )
 
-// space accounts for what the directory takes, and has the files that are kept ready for segments to come: the pool and the
-// spare. Both halves of the spool use it, and it calls neither: freed tells the one that was given that there is more room.
+// space accounts for the disk space of the directory, and has the files that are prepared for later segments: the pool and the
+// spare. Both halves of the spool use it. It calls neither of them, except through freed.
 //
 // # Guards
 //
-// mu guards the fields below it. inodes and litter have locks of their own. No file is touched while mu is held, and freed is
+// mu guards the fields below it. inodes and litter have locks of their own. No file is accessed while mu is held, and freed is
 // called without it.
 type space struct {
 	*site
 	freed   func()       // called after room was freed
-	largest atomic.Int64 // the size of the largest batch that is ever taken
+	largest atomic.Int64 // the size of the largest batch that is ever accepted
 	inodes  *vfs.Reserve
 	litter  litter
-	warned  sync.Once // that disk blocks cannot be reserved
+	warned  sync.Once // logs that disk blocks cannot be reserved
 
 	mu        fatal.Mutex
 	quota     quota
 	spare     *spare // the segment prepared to follow the active one
-	number    uint64 // the last segment number given
+	number    uint64 // the last segment number assigned
 	overdraft overdraft
 }
 
-// newSpace returns the space of a directory, whose quota has to be set.
+// newSpace returns the space of a directory. Its quota has to be set.
 func newSpace(at *site) *space { return &space{site: at, freed: func() {}, inodes: newInodes(at)} }
 
-// setQuota is for Open.
 func (s *space) setQuota(q quota) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,29 +43,27 @@ func (s *space) setQuota(q quota) {
 	s.largest.Store(q.largest())
 }
 
-// limit returns the quota in bytes.
 func (s *space) limit() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.quota.limit
 }
 
-// usage returns a copy of the account.
 func (s *space) usage() quota {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.quota
 }
 
-// left returns how many bytes of blocks may still be taken, of which open fit into the active segment: what is free, and what
-// is in use but empty. Other programs may fill the disk as well, so its free space bounds it too.
+// left returns how many bytes of blocks may still be accepted: those that are free in the quota and on the disk, without the reserve,
+// and those that count as used but are empty: the pool, the spare, and open, the rest of the active segment.
 func (s *space) left(open int64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.leftOf(s.quota.disk.atMost(s.quota.limit-s.quota.used), open)
 }
 
-// crowded reports whether the spool takes more room than is left for it.
+// crowded reports whether the spool uses more room than is left for it.
 func (s *space) crowded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +77,7 @@ func (s *space) leftOnDisk(open int64) int64 {
 	return s.leftOf(s.quota.disk.atMost(math.MaxInt64/2), open)
 }
 
-// leftOf is left for so many bytes that are free. s.mu is held.
+// leftOf is left with the given number of free bytes. s.mu is held.
 func (s *space) leftOf(free, open int64) int64 {
 	if s.spare != nil {
 		open += s.opts.SegmentBytes
@@ -88,7 +85,7 @@ func (s *space) leftOf(free, open int64) int64 {
 	return free - s.quota.reserve + s.quota.pooled() + open
 }
 
-// diskShort reports whether appends find no room because of files that other programs have put on the disk.
+// diskShort reports whether appends find no room because of other programs' files on the disk.
 func (s *space) diskShort(open int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,8 +101,7 @@ func (s *space) openReserve() {
 	s.largest.Store(s.quota.largest())
 }
 
-// raise makes room for the whole reserve above so many bytes of records, and reports whether that is above the limit for the
-// first time.
+// raise is quota.raise, and reports whether the ceiling exceeds the limit for the first time.
 func (s *space) raise(records int64) (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,14 +110,14 @@ func (s *space) raise(records int64) (first bool) {
 	return was == s.quota.limit && s.quota.ceiling > was
 }
 
-// add counts n bytes more, which may be negative. The caller tells those who wait for room.
+// add adds n bytes, which may be negative, to the used ones. The caller must wake the appends that wait for room.
 func (s *space) add(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.quota.add(n)
 }
 
-// used is add, and tells those who wait for room.
+// used is add, and wakes the appends that wait for room.
 func (s *space) used(n int64) {
 	s.add(n)
 	if n < 0 {
@@ -129,7 +125,7 @@ func (s *space) used(n int64) {
 	}
 }
 
-// fix counts n bytes more, which may be negative, of what is used as fixed.
+// fix adds n bytes, which may be negative, to the fixed ones.
 func (s *space) fix(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,15 +143,15 @@ func (s *space) grow(number uint64, n int64) error {
 	return nil
 }
 
-// stageRoom reports whether there is room to stage a segment of the given size, as far as that can be told before.
+// stageRoom reports whether there is probably room to stage a segment of the given size.
 func (s *space) stageRoom(size int64) bool {
-	s.lookAtDisk() // no keeper does for an adopted spool
+	s.lookAtDisk() // an adopted spool has no keeper that does this
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.quota.disk.atMost(s.quota.ceiling-s.quota.used) >= size*5/4
 }
 
-// lookAtDisk notes how much the file system has left: other programs may fill it too.
+// lookAtDisk notes the free space of the file system, since other programs use it too.
 func (s *space) lookAtDisk() {
 	total, free, err := s.fs.Space(s.dir)
 	if err != nil {
@@ -169,8 +165,8 @@ func (s *space) lookAtDisk() {
 	}
 }
 
-// makeRoom gives up a file that nothing depends on: one of the pool, or the spare. What sealing and acknowledging write is
-// small, and sets more free than it takes; it has to find room on a disk that other programs have filled, too.
+// makeRoom removes a file that nothing depends on: one of the pool, or the spare. It returns false if there is none. Sealing and
+// acknowledging write little, and free more than they use; so they must find room even on a disk that other programs have filled.
 func (s *space) makeRoom() bool {
 	s.mu.Lock()
 	f, ok := s.quota.pop()
@@ -190,12 +186,12 @@ func (s *space) makeRoom() bool {
 	return true
 }
 
-// writeAtomic is vfs.WriteFileAtomic, on a full disk too if anything can be given up for it.
+// writeAtomic is vfs.WriteFileAtomic, but makes room on a full disk if it can.
 func (s *space) writeAtomic(path string, data []byte) error {
 	return s.writeGiving(path, data, s.giveInode)
 }
 
-// writeGiving is writeAtomic with give in place of giveInode.
+// writeGiving is writeAtomic with give instead of giveInode.
 func (s *space) writeGiving(path string, data []byte, give func(error, int64) bool) error {
 	for {
 		err := vfs.WriteFileAtomic(s.fs, path, data)
@@ -205,7 +201,7 @@ func (s *space) writeGiving(path string, data []byte, give func(error, int64) bo
 	}
 }
 
-// inodeHint explains the refusal of a new segment by a disk that has room for it.
+// inodeHint explains why the disk refuses a new segment although it has free blocks for it.
 func (s *space) inodeHint(err error) string {
 	if !vfs.IsNoSpace(err) {
 		return ""

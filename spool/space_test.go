@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// Another program fills the disk for a while, and the active segment ends in that time: nobody writes any more, so
-// nobody but the spool itself can find out that there is room again.
+// Another program fills the disk for a while, and the active segment ends in that time: then there are no writes, so
+// only the spool itself can find out that there is room again.
 func TestDiskThatWasFullOnce(t *testing.T) {
 	for _, policy := range []FullPolicy{Block, Reject} {
 		synctest.Test(t, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestDiskThatWasFullOnce(t *testing.T) {
 	}
 }
 
-// The same without anybody who appends: who asks whether the class is ready must hear of it, or nothing is sent here.
+// The same without any append: a check whether the class is ready must notice the room, or no sender comes back.
 func TestDiskThatWasFullOnceIsReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := vfs.NewMem()

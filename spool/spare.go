@@ -9,14 +9,14 @@ import (
 )
 
 // spare is a file that is ready to become the active segment: its name is durable, its blocks are allocated, and
-// zeros stand where the header will. So rolling costs one write of a header, not the creation of a file, whose
-// directory has to be synced before anything in it is safe.
+// it has zeros in the place of the header. So rolling only has to write a header. It does not have to create a file, whose
+// directory would have to be synced before anything in the file is durable.
 type spare struct {
 	number uint64
 	file   vfs.File
 }
 
-// prepare makes a spare, of a file from the pool if there is one.
+// prepare makes a spare, from a file of the pool if there is one.
 func (s *space) prepare() (*spare, error) {
 	n := s.nextNumber()
 	path := s.segPath(n)
@@ -30,9 +30,9 @@ func (s *space) prepare() (*spare, error) {
 	return &spare{n, f}, nil
 }
 
-// create makes a new file for a segment. Its full size from the start keeps later syncs from having to write the file's
-// metadata each time it grows, and its blocks are allocated so that a disk that others fill up meanwhile does not stop
-// the log in the middle of a segment.
+// create creates a file for a segment. The file has its full size from the start, so that later syncs do not have to write
+// metadata because it grows. Its blocks are allocated, so that the log does not stop in the middle of a segment if other programs
+// fill the disk.
 func (s *space) create(path string) (vfs.File, error) {
 	if err := s.fillInodes(); err != nil {
 		return nil, err
@@ -59,8 +59,8 @@ func (s *space) create(path string) (vfs.File, error) {
 	return f, nil
 }
 
-// reuse takes a file from the pool; fs.ErrNotExist if it is empty. Its extents are written already, which makes each
-// later sync cheaper by the journal's part. Its old blocks are of another generation and can never pass for new ones.
+// reuse takes a file from the pool; fs.ErrNotExist if the pool is empty. The file's extents are written already, so later syncs
+// do not involve the file system's journal. Its old blocks have another generation and are never mistaken for new ones.
 func (s *space) reuse(path string) (vfs.File, error) {
 	old, ok := s.pop()
 	if !ok {
@@ -74,7 +74,7 @@ func (s *space) reuse(path string) (vfs.File, error) {
 		}
 	}
 	if err != nil {
-		// Whatever it was, a new file does as well.
+		// Whatever the error is, a new file will do.
 		_ = s.fs.Remove(from)
 		_ = s.fs.Remove(path)
 		s.used(-old.size)
@@ -85,8 +85,8 @@ func (s *space) reuse(path string) (vfs.File, error) {
 	return f, nil
 }
 
-// refit makes a spare of a file from the pool. The old header is overwritten, durably, before the file gets its new name:
-// a power cut then shows a deleted segment in the pool or a spare, never a segment under another's name.
+// refit makes a spare from a file of the pool. It overwrites the old header, durably, before it renames the file:
+// after a power cut there is either a deleted segment in the pool or a spare, never a segment under another's name.
 func (s *space) refit(f vfs.File, from, to string) error {
 	if _, err := f.WriteAt(make([]byte, headerPad), 0); err != nil {
 		return err
@@ -109,13 +109,13 @@ func (s *space) refit(f vfs.File, from, to string) error {
 	return s.fs.SyncDir(s.path(freeDir))
 }
 
-// discard gets rid of a spare. One that is still there in the end is found, and moved to the pool, by the next Open.
+// discard removes a spare. If that fails, the next Open moves the spare to the pool.
 func (s *space) discard(sp *spare) {
 	_ = sp.file.Close()
 	s.unlinkForGood(s.segPath(sp.number), s.opts.SegmentBytes)
 }
 
-// reserve takes the blocks of a segment from the disk. Where that is refused a full disk is met at the write instead, which
+// reserve allocates the blocks of a segment. If the file system cannot, a write may find a full disk instead, which
 // the spool survives as well; the log says so once.
 func (s *space) reserve(f vfs.File) error {
 	err := f.Allocate(s.opts.SegmentBytes + footerRoom)
@@ -129,8 +129,8 @@ func (s *space) reserve(f vfs.File) error {
 	return nil
 }
 
-// cut overwrites everything after a torn tail with zeros: valid blocks in it would come back to life once new ones reach them.
-// The blocks before it are only now known to be durable.
+// cut replaces the torn tail after end by zeros: otherwise valid blocks in it would count again once new blocks reach them.
+// Its sync also makes the blocks before end durable.
 func (s *space) cut(f vfs.File, end int64) error {
 	if err := f.Truncate(end); err != nil {
 		return err
@@ -147,7 +147,6 @@ func (s *space) cut(f vfs.File, end int64) error {
 	return f.Sync()
 }
 
-// nextNumber gives a segment number.
 func (s *space) nextNumber() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +154,7 @@ func (s *space) nextNumber() uint64 {
 	return s.number
 }
 
-// takeSpare takes the spare out; nil if there is none.
+// takeSpare removes the spare from s and returns it; nil if there is none.
 func (s *space) takeSpare() *spare {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +163,6 @@ func (s *space) takeSpare() *spare {
 	return sp
 }
 
-// setSpare puts a spare in.
 func (s *space) setSpare(sp *spare) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +184,7 @@ func (s *space) pop() (poolFile, bool) {
 	return s.quota.pop()
 }
 
-// give puts files into the pool, and tells those who wait for room.
+// give puts files into the pool, and wakes the appends that wait for room.
 func (s *space) give(files []poolFile) {
 	s.mu.Lock()
 	s.quota.pool = append(s.quota.pool, files...)
@@ -194,7 +192,7 @@ func (s *space) give(files []poolFile) {
 	s.freed()
 }
 
-// poolTakes reports whether a file of the given size is worth keeping, when more files are on their way into the pool.
+// poolTakes reports whether a file of the given size should be put into the pool, when more files are on their way there.
 func (s *space) poolTakes(size int64, more int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,14 +19,14 @@ import (
 
 const maxStageRecord = 8 << 20
 
-// Stage returns the stage record of a sealed segment, making (or making again, from the raw segment and with the
-// recorded settings) its staged file if it is not there. It may be called for any segment at any time; calls for
+// Stage returns the stage record of a sealed segment. If the staged file does not exist, Stage makes it, or makes it again with the
+// recorded settings from the segment's own file. It may be called for any segment at any time; calls for
 // different segments run in parallel. fs.ErrNotExist: there is no such segment, or it is deleted. ErrFull: there is no room for
-// its staged file. It gets room, at the latest, when it is the next one for a destination and the disk is not full: each Ack
-// closes the channel of Changed.
+// its staged file. There will be room, at the latest, when the segment is the next one for a destination and the disk is not full:
+// each Ack closes the channel of Changed.
 //
-// Damage that the Encoder meets is counted in the ledger and stands in the record's gaps. A segment without records has
-// an object without content; whether that is worth storing is the caller's affair.
+// Damage that the Encoder finds is counted in the ledger and listed in the record's gaps. A segment without records has
+// an object without content; the caller decides whether to store it.
 func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRecord, error) {
 	enc, err := s.guard(ctx, enc, number)
 	if err != nil {
@@ -43,8 +43,8 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	if !ok {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
 	}
-	// The record fixes key and settings permanently, also for what this process would do differently: the object may be at
-	// one of the destinations already, or half of the way.
+	// The record fixes key and settings permanently, even if this process would choose others: the object may already be at
+	// one of the destinations, or on the way there.
 	old, err := s.stageRecord(number)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if statefile.AnswerTo(err) == statefile.Refused {
@@ -68,7 +68,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		if seg.NoRaw {
 			return s.stageGap(ctx, seg, enc, old, err)
 		}
-		if seg.Staged { // otherwise it was given up, for room
+		if seg.Staged { // otherwise it was removed to make room
 			s.log.Warn("spool: cannot use a staged file; staging the segment again from its own file: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
 		}
 	} else if seg.NoRaw {
@@ -95,12 +95,13 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	return rec, nil
 }
 
-// stageTight makes a staged file for which there was no room. One at a time, so that several do not take each other the last room.
+// stageTight makes a staged file for which there was no room. One call runs at a time, so that several do not take the last room
+// from each other.
 func (s *Shelf) stageTight(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, err error) (*StageRecord, error) {
 	s.tight.Lock()
 	defer s.tight.Unlock()
 	fits := func() bool { return s.space.stageRoom(seg.Size) }
-	for s.prune() == 0 && ctx.Err() == nil && !fits() { // what every destination has takes room until it is deleted
+	for s.prune() == 0 && ctx.Err() == nil && !fits() { // first delete the segments that every destination has
 	}
 	wake(s.work)
 	var rec *StageRecord
@@ -130,7 +131,7 @@ func (s *Shelf) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *S
 	return rec, err
 }
 
-// stageError says which segment could not be staged.
+// stageError wraps err with the number of the segment that could not be staged.
 func stageError(number uint64, err error) error {
 	if noRoom(err) {
 		err = &noRoomError{err}
@@ -138,7 +139,7 @@ func stageError(number uint64, err error) error {
 	return fmt.Errorf("spool: stage segment %d: %w", number, err)
 }
 
-// noRoomError is an ErrFull, whether it was the quota or the disk that had no room for a staged file.
+// noRoomError is an ErrFull: the quota or the disk had no room for a staged file.
 type noRoomError struct{ err error }
 
 func (e *noRoomError) Error() string        { return e.err.Error() }
@@ -148,7 +149,7 @@ func (e *noRoomError) Is(target error) bool { return target == ErrFull }
 // noRoom reports whether an error says that there was no room for a staged file.
 func noRoom(err error) bool { return errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) }
 
-// stageGap is Stage for a segment whose files do not give what they should: a gap, once that is certain.
+// stageGap is Stage for a segment whose files do not contain all its records: once that is certain, they become a gap.
 func (s *Shelf) stageGap(ctx context.Context, seg sealed, enc Encoder, rec *StageRecord, why error) (*StageRecord, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", seg.Number, context.Cause(ctx))
@@ -163,8 +164,8 @@ func (s *Shelf) stageGap(ctx context.Context, seg sealed, enc Encoder, rec *Stag
 	return s.makeStaged(ctx, hole, enc, nil)
 }
 
-// stillStaged reports why a segment's staged file is not the one of its record. What an earlier process left is read from
-// end to end, once: a destination would refuse it for its checksum, again and again.
+// stillStaged returns why a segment's staged file does not match its record, nil if it does. It reads a staged file of an earlier
+// process once from end to end: otherwise destinations would refuse a damaged file for its checksum again and again.
 func (s *Shelf) stillStaged(ctx context.Context, seg sealed, rec *StageRecord) error {
 	body, closeBody, err := s.OpenStaged(seg.Number)
 	if err != nil {
@@ -199,7 +200,7 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 		return nil, err
 	}
 	before := seg
-	if out.Records != seg.Records { // damaged since it was sealed, or read after all
+	if out.Records != seg.Records { // damaged since it was sealed, or readable again
 		seg.Records, seg.Bytes, seg.Gaps = out.Records, s.readable(seg), out.Gaps
 	}
 	if old != nil && out.Records < old.Records && s.mayComeBack(seg.Number) {
@@ -214,14 +215,14 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	}
 	rec := s.newRecord(seg, src, out)
 	if old != nil && old.RawSHA256 != rec.RawSHA256 {
-		// The segment has been damaged since. Its new gaps are in the record, and in the manifests still to come.
+		// The segment has been damaged since. Its new gaps are in the record, and in later manifests.
 		s.log.Error("spool: staging a segment again produced different content, so the segment was damaged since; what is missing is reported as damage, and objects that were sent before are as they were: check the disk", "class", s.opts.Class, "segment", seg.Number,
 			"was", old.RawSHA256, "is", rec.RawSHA256)
 	}
 	if err := s.publish(temp, rec); err != nil {
 		s.space.used(-out.size)
 		_ = s.fs.Remove(temp)
-		_ = s.fs.Remove(s.objPath(seg.Number)) // without its record it says nothing, and nobody counts it
+		_ = s.fs.Remove(s.objPath(seg.Number)) // without its record it is useless, and not counted
 		return nil, err
 	}
 	s.reads.done(seg.Number)
@@ -232,14 +233,14 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	return rec, err
 }
 
-// mayComeBack counts the attempts to stage a segment whose file no longer gives what was staged of it, and reports whether to
-// wait for another one: a destination may have got the object before, and then has all of its records.
+// mayComeBack counts the attempts to stage a segment whose file no longer contains all records that were staged from it. It reports
+// whether to wait for another attempt: a destination may have the earlier object, with all records.
 func (s *Shelf) mayComeBack(n uint64) bool {
 	s.reads.note(n)
 	return s.reads.times(n) < refusals
 }
 
-// encode makes the output of a segment in a temporary file, with the recorded settings if there are any.
+// encode encodes a segment to a temporary file, with the recorded settings if there are any.
 func (s *Shelf) encode(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, temp string) (src *segment.Reader, out staged, err error) {
 	raw, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
@@ -274,14 +275,14 @@ func (s *Shelf) encode(ctx context.Context, seg sealed, enc Encoder, old *StageR
 	return src, out, err
 }
 
-// sizeOf returns how many of the n bytes that a file should have it has: what is missing is damage, not a failed read.
+// sizeOf returns the size of a file, at most n, the size that it should have: missing bytes are damage, not a failed read.
 func sizeOf(f vfs.File, n int64) (int64, error) {
 	size, err := f.Size()
 	return min(size, n), err
 }
 
-// publish gives a staged file its name and its record. File first, record afterwards: a record that could be read without
-// its file would promise bytes that nobody has.
+// publish gives a staged file its name, and then writes its record. In this order, because a record without
+// its file would promise bytes that do not exist.
 func (s *Shelf) publish(temp string, rec *StageRecord) error {
 	js, err := statefile.Seal(rec)
 	if err != nil {
@@ -296,7 +297,7 @@ func (s *Shelf) publish(temp string, rec *StageRecord) error {
 	return s.space.writeGiving(s.recPath(rec.Segment), js, func(err error, size int64) bool { return s.giveInodeTo(rec.Segment, err, size) })
 }
 
-// noteStaged makes a staged file known.
+// noteStaged adds a new staged file to the catalogue, the ledger and the index.
 func (s *Shelf) noteStaged(seg sealed, rec *StageRecord) error {
 	var now sealed
 	var ok bool
@@ -310,7 +311,7 @@ func (s *Shelf) noteStaged(seg sealed, rec *StageRecord) error {
 		}
 		s.log.Error("spool: a segment now contains a different number of records than when it was sealed, because it is damaged; the difference is reported as damage: check the disk", "class", s.opts.Class, "segment", seg.Number,
 			"was", seg.Records, "is", rec.Records, "gaps", rec.Gaps)
-		// What is read after all was counted as damaged before, if anything could be counted then.
+		// Records that are readable again were counted as damaged before, unless nothing could be counted then.
 		d := &l.Damaged
 		d.Records += max(seg.Records, rec.Records) - rec.Records - min(d.Records, max(seg.Records, rec.Records)-seg.Records)
 		d.Bytes += max(seg.Bytes, rec.Bytes) - rec.Bytes - min(d.Bytes, max(seg.Bytes, rec.Bytes)-seg.Bytes)
@@ -326,8 +327,8 @@ func (s *Shelf) noteStaged(seg sealed, rec *StageRecord) error {
 	return nil
 }
 
-// readable adds up the payload bytes that a damaged segment still gives. Encoders count output, not payload, and only a
-// damaged segment has to be read a second time for it.
+// readable returns the payload bytes that can still be read from a damaged segment. It reads the segment a second time, because
+// Encoders count their output, not payload bytes.
 func (s *Shelf) readable(seg sealed) (n uint64) {
 	raw, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
@@ -348,8 +349,8 @@ func (s *Shelf) readable(seg sealed) (n uint64) {
 	return f.Bytes
 }
 
-// newRecord makes the stage record. It has copies of header and footer, so that the segment can be accounted for, and
-// adopted, when its own file has been given up.
+// newRecord returns the stage record. It has copies of header and footer, so that the segment can be accounted for, and
+// adopted, after its own file was deleted.
 func (s *Shelf) newRecord(seg sealed, src *segment.Reader, out staged) *StageRecord {
 	h := src.Header()
 	return &StageRecord{
@@ -364,7 +365,7 @@ func (s *Shelf) newRecord(seg sealed, src *segment.Reader, out staged) *StageRec
 	}
 }
 
-// objectKey names a segment's object.
+// objectKey returns the key of a segment's object.
 func objectKey(h *segment.Header, seg sealed, ext string) string {
 	return (&object.Key{
 		Origin: object.Origin{Class: h.Class, Spool: h.Spool}, Hour: object.HourOf(h.Created), Epoch: h.Epoch,
@@ -387,11 +388,11 @@ func (s *site) stageRecord(n uint64) (*StageRecord, error) {
 	return rec, nil
 }
 
-// errForeign: a file is another spool's.
+// errForeign: a file belongs to another spool.
 var errForeign = fmt.Errorf("%w: it is of another spool", ErrCorrupt)
 
-// StageRecord returns how a segment was staged, without its staged file, for which a full spool may have no room.
-// fs.ErrNotExist: it was not, or it is deleted.
+// StageRecord returns the stage record of a segment. Unlike Stage it does not need the staged file, for which a full spool may have no
+// room. fs.ErrNotExist: the segment was not staged, or is deleted.
 func (s *Shelf) StageRecord(number uint64) (*StageRecord, error) {
 	if err := s.admit(); err != nil {
 		return nil, err

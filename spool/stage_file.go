@@ -14,16 +14,16 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// staged is what an Encoder made, and what was stored of it.
+// staged describes the output of an Encoder, and the file in which it is stored.
 type staged struct {
 	object.Encoded
 	size   int64
 	sha256 []byte
-	crc64  uint64 // CRC-64/NVME, which Amazon S3 keeps of whole objects
+	crc64  uint64 // CRC-64/NVME, which Amazon S3 stores for whole objects
 }
 
-// stageTo writes what encode makes to a new file, hashing it on the way, and syncs it. What a failed attempt wrote is
-// removed, and given back to the quota.
+// stageTo writes the output of encode to a new file, hashes and syncs it. After a failure it removes the file and gives its bytes
+// back to the quota.
 func (s *Shelf) stageTo(number uint64, path string, encode func(io.Writer) (object.Encoded, error)) (out staged, err error) {
 	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return out, err
@@ -55,7 +55,7 @@ func (s *Shelf) stageTo(number uint64, path string, encode func(io.Writer) (obje
 	return out, nil
 }
 
-// stageWriter buffers, hashes, and counts against the quota.
+// stageWriter is a Writer to a file that buffers, hashes, and counts bytes against the quota.
 type stageWriter struct {
 	space  *space
 	number uint64 // of the segment
@@ -95,9 +95,9 @@ func (w *stageWriter) flush() error {
 	return nil
 }
 
-// noteDamage puts on record what the new staged file of a segment lacks, before it is delivered as a gap: a delivered segment is
-// deleted, and with it the damaged file. An earlier staged file that cannot be used, because it or its record is damaged, was made
-// before the segment's own file lost these records: it may be the only copy of them, so it is not replaced, but kept.
+// noteDamage records which records the new staged file of a segment lacks, before they are delivered as a gap: a delivered segment is
+// deleted, and the note keeps its damaged file. If there is an earlier staged file that cannot be used, because it or its record is
+// damaged, it may be the only copy of records that the segment's own file has lost since: so it is set aside, not replaced.
 func (s *Shelf) noteDamage(before, after sealed, old *StageRecord, out staged) error {
 	n := before.Number
 	lacks := out.Records < before.Records || old != nil && out.Records < old.Records

@@ -27,7 +27,7 @@ func (e slowEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Rea
 	return out, err
 }
 
-// What is staged while its segment is deleted changes no account: every destination has it.
+// If a segment is deleted while it is staged, no count changes: every destination has it.
 func TestStageOfSegmentThatGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memDir().open(t, Options{Destinations: []string{"a"}})

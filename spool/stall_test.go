@@ -11,7 +11,7 @@ import (
 // stall is a disk whose writes wait until it ends.
 type stall struct{ c chan struct{} }
 
-// stalled opens a spool and lets its disk stand still from then on.
+// stalled opens a spool and makes its disk stall from then on.
 func stalled(t *testing.T, o Options) (*Spool, *stall) {
 	t.Helper()
 	d := memDir()
@@ -36,7 +36,7 @@ func stalled(t *testing.T, o Options) (*Spool, *stall) {
 
 func (st *stall) end() { close(st.c) }
 
-// waiting returns once somebody waits for memory.
+// waiting returns once an append waits for memory.
 func (st *stall) waiting(t *testing.T, s *Spool) {
 	t.Helper()
 	for {

@@ -8,8 +8,8 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// loadState is statefile.Load, with the path in errors that are about the contents: ErrCorrupt if they are damaged. What to do
-// next is in the table of statefile.AnswerTo.
+// loadState is statefile.Load, but errors about the contents name the path, and wrap ErrCorrupt if the contents are damaged. The
+// table of statefile.AnswerTo says what to do after an error.
 func loadState(fsys vfs.FS, path string, max int64, version int, v any) error {
 	err := statefile.Load(fsys, path, max, version, v)
 	switch {

@@ -4,17 +4,17 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Stats returns a cheap snapshot, in which everything fits together.
+// Stats returns a cheap and consistent snapshot.
 func (s *Spool) Stats() Stats { return s.look(func() {}) }
 
-// Snapshot returns Stats and Ledger of the same moment: both balances close with them, to the record, but for what listeners
-// have in hand.
+// Snapshot returns Stats and Ledger of the same moment: with them both equations of the ledger hold exactly in records, except for
+// records that listeners have received and not appended yet.
 func (s *Spool) Snapshot() (st Stats, l segment.Ledger) {
 	st = s.look(func() { l = s.journal.copyLedger() })
 	return st, l
 }
 
-// look returns Stats, and calls also at the same moment, with journal.mu held.
+// look returns Stats, and calls the function also at the same moment, with journal.mu held.
 func (s *Spool) look(also func()) (st Stats) {
 	s.journal.look(func(j journalState) {
 		also()
@@ -35,7 +35,7 @@ func (s *Spool) look(also func()) (st Stats) {
 	return st
 }
 
-// pending returns what each destination still has to get.
+// pending returns the pending records of each destination.
 func (s *Spool) pending() (owed map[string]segment.Tally) {
 	s.journal.look(func(j journalState) { owed, _ = s.shelf.pending(j.unsealed, j.oldest) })
 	return owed

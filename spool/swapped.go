@@ -6,7 +6,7 @@ import (
 	"io/fs"
 )
 
-// misnamed returns the number that the header of a segment's file says, if the file is this spool's and has another name.
+// misnamed returns the segment number in the header of a file, if the file is this spool's and has the name of another segment.
 func (s *site) misnamed(n uint64) (m uint64, ok bool) {
 	f, err := s.fs.Open(s.segPath(n))
 	if err != nil {
@@ -20,8 +20,8 @@ func (s *site) misnamed(n uint64) (m uint64, ok bool) {
 	return h.Segment, true
 }
 
-// unswap gives two segment files that have each other's name their own, and one whose name is free that name. It reports
-// whether it did. What lies under the name afterwards, if anything, is the segment of that number.
+// unswap exchanges the names of two segment files that have each other's name. If the right name of a misnamed file is free, unswap
+// only renames that file. It reports whether it has renamed anything. Afterwards a file under the name n, if any, is segment n.
 func (s *Shelf) unswap(n uint64) (done bool, err error) {
 	m, ok := s.misnamed(n)
 	if !ok {
@@ -36,9 +36,9 @@ func (s *Shelf) unswap(n uint64) (done bool, err error) {
 	case err != nil:
 		return false, err
 	case (!misnamed || back != n) && !s.blank(m):
-		return false, nil // the other one is right: this is a copy of it, or an older life
+		return false, nil // the other file has its right name: this one is a copy of it, or has old contents of a recycled file
 	default:
-		// By way of damaged/: should this process die in between, the file is kept there, and its records are named.
+		// The first file is moved to damaged/ meanwhile: if this process dies now, the file is kept there, and its records are reported.
 		aside := s.path(damagedDir, numberName(m)+"-swapped"+segExt)
 		if err = s.fs.Rename(s.segPath(n), aside); err != nil {
 			break
@@ -49,7 +49,7 @@ func (s *Shelf) unswap(n uint64) (done bool, err error) {
 			}
 			err = errors.Join(err, s.fs.Rename(s.segPath(n), s.segPath(m)))
 		}
-		err = errors.Join(err, s.fs.Rename(aside, s.segPath(n))) // as they were, for the next try
+		err = errors.Join(err, s.fs.Rename(aside, s.segPath(n))) // restore the names for the next attempt
 	}
 	if err != nil {
 		return false, err

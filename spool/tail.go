@@ -15,14 +15,14 @@ import (
 
 // TailOptions configure Tail and TailDir. The zero value of every field means its documented default.
 type TailOptions struct {
-	// Hold keeps segments that every destination has from being deleted as long as the iteration runs. Default: such a segment may
-	// be deleted before it is read, which is reported as a gap. It does not keep a full spool from giving up the segment file of a
-	// segment that is staged, which is reported as a gap too: the staged file has the records, and Tail reads none. TailDir refuses
-	// Hold: another process deletes.
+	// Hold prevents the deletion of segments that every destination has while the iteration runs. Without it such a segment may
+	// be deleted before it is read, which is reported as a gap. Even with Hold, a full spool may delete the own file of a
+	// staged segment. That is reported as a gap too, because Tail does not read staged files. TailDir refuses
+	// Hold, because another process deletes the segments.
 	Hold bool
-	// Stop ends the iteration after the last record that is there, instead of waiting for the next one.
+	// Stop ends the iteration after the last existing record, instead of waiting for the next one.
 	Stop bool
-	// Poll is how often the spool is looked at for new records; default 100 ms.
+	// Poll is the interval at which Tail looks for new records; default 100 ms.
 	Poll time.Duration
 }
 
@@ -43,13 +43,13 @@ type Tailed struct {
 	segment.Record
 }
 
-// GapError is yielded by Tail in the place of records that cannot be read. The iteration goes on after it.
+// GapError is yielded by Tail instead of records that cannot be read. The iteration continues after it.
 type GapError struct {
 	segment.Range
-	// Gone: no segment file has them any more: every destination had them and they were deleted, or the file was set aside as
-	// damaged, or a full spool has kept only the staged file. Otherwise they are damaged in their segment.
+	// Gone: no segment file has the records any more. Either every destination had them and they were deleted, or the file was set
+	// aside as damaged, or a full spool has kept only the staged file. If Gone is false, they are damaged in their segment.
 	Gone bool
-	Err  error // what is damaged, nil if they are gone
+	Err  error // the damage, nil if the records are gone
 }
 
 // Error says which records are missing.
@@ -60,16 +60,16 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("spool: records %d to %d are damaged: %v", e.First, e.Last, e.Err)
 }
 
-// Unwrap returns what is damaged.
+// Unwrap returns the damage.
 func (e *GapError) Unwrap() error { return e.Err }
 
 // Tail iterates over the kept records with sequence numbers above after, in order, and waits for further ones until ctx ends.
-// It does not delay appends, and delays deletion only if it is asked to. Records that cannot be read are reported once, by a
-// *GapError with their range; the iteration goes on after it. Any other error ends it: that of ctx, ErrClosed after the last
-// record of a closed spool, or that of a disk which refuses a read.
+// It does not delay appends, and delays deletion only with Hold. Records that cannot be read are reported once, by a
+// *GapError with their range, and the iteration continues after it. Any other error ends it: that of ctx, ErrClosed after the last
+// record of a closed spool, or a failed read of the disk.
 //
-// Under SyncAlways a record is yielded once it is durable, otherwise once it is written: then a power cut may take it back,
-// and give its number to another one.
+// Under SyncAlways a record is yielded once it is durable, otherwise once it is written: then a power cut may destroy it, and
+// its number may be assigned to another record.
 func (s *Spool) Tail(ctx context.Context, after uint64, o *TailOptions) iter.Seq2[Tailed, error] {
 	opts := o.withDefaults()
 	t := &tail{fs: s.fs, dir: s.dir, o: opts, next: numberAfter(after), upTo: s.journal.keptUpTo}
@@ -81,7 +81,7 @@ func (s *Spool) Tail(ctx context.Context, after uint64, o *TailOptions) iter.Seq
 	}
 }
 
-// TailDir is Spool.Tail for another process's spool, which may have it open, or for a directory that no process has open. It
+// TailDir is Spool.Tail for the spool in dir, which another process may have open. It
 // reads segment files only, writes nothing, and takes no lock. Records are yielded once they are written.
 func TailDir(ctx context.Context, dir string, after uint64, o *TailOptions) iter.Seq2[Tailed, error] {
 	opts := o.withDefaults()
@@ -99,8 +99,8 @@ func TailDir(ctx context.Context, dir string, after uint64, o *TailOptions) iter
 	}
 }
 
-// numberAfter returns the sequence number at which reading begins after seq. No record has the largest number
-// (segment.Unbounded), so nothing comes after that one.
+// numberAfter returns the sequence number after seq. No record has the largest number
+// (segment.Unbounded), so for that one it returns seq.
 func numberAfter(seq uint64) uint64 {
 	if seq == math.MaxUint64 {
 		return seq
@@ -108,7 +108,7 @@ func numberAfter(seq uint64) uint64 {
 	return seq + 1
 }
 
-// keptUpTo returns the last record that Tail may yield, and whether the spool is closed. Nothing changes after that.
+// keptUpTo returns the last record that Tail may yield, and whether the spool is closed.
 func (j *journal) keptUpTo() (last uint64, closed bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -17,15 +17,15 @@ import (
 // tail reads the segment files of a directory in the order of their records, while a process may write, seal, delete and
 // recycle them.
 //
-// It trusts a block because of its checksum, which covers the generation of the file: a block that is read is one of the
-// segment that was opened, whatever has become of the file since. When a block is not valid, and when a file ends, it reads the
+// It trusts a block because of its checksum, which covers the generation of the file: a valid block belongs to the
+// segment that was opened, even if the file was recycled meanwhile. When a block is not valid, or a file ends, tail reads the
 // header again. Another generation means that the file was recycled: its segment is gone, and nothing is damaged.
 type tail struct {
 	fs   vfs.FS
 	dir  string
 	o    TailOptions
-	next uint64 // the sequence number to be yielded next
-	// upTo bounds what is yielded; nil for what the files have.
+	next uint64 // the next sequence number to yield
+	// upTo returns the last record that may be yielded; nil: all records in the files may be.
 	upTo   func() (last uint64, closed bool)
 	closed bool
 
@@ -37,7 +37,7 @@ type tail struct {
 	past   uint64 // the last segment that was read to its end
 }
 
-// errEnough: the caller has left its loop.
+// errEnough: the caller has ended the iteration.
 var errEnough = errors.New("enough")
 
 func (t *tail) close() {
@@ -47,7 +47,8 @@ func (t *tail) close() {
 	t.file, t.header, t.r, t.sealed = nil, nil, nil, false
 }
 
-// pass yields what there is. more: it has yielded something or has another file to look at, and the caller need not wait.
+// pass yields the records that are available. more: it has yielded a record, or another file may have some, so the caller need not
+// wait.
 func (t *tail) pass(ctx context.Context, yield func(Tailed, error) bool) (more bool, err error) {
 	last := uint64(math.MaxUint64)
 	if t.upTo != nil {
@@ -81,7 +82,7 @@ func (t *tail) pass(ctx context.Context, yield func(Tailed, error) bool) (more b
 			if lost, some := damage.Range(); some && lost.Last != segment.Unbounded && lost.Last >= t.next && !t.gap(yield, lost.Last, damage) {
 				return false, errEnough
 			}
-		case errors.Is(err, io.ErrUnexpectedEOF): // it was cut to its length after its size was looked at
+		case errors.Is(err, io.ErrUnexpectedEOF): // the file was truncated, by sealing, after its size was read
 			t.sealed = false
 			return t.turn(yield, more)
 		case err == io.EOF, damaged:
@@ -95,20 +96,20 @@ func (t *tail) pass(ctx context.Context, yield func(Tailed, error) bool) (more b
 
 var errMissing = errors.New("they are missing between two blocks")
 
-// gap yields that everything up to last is missing: damaged, or gone if why is nil.
+// gap yields a GapError for the records up to last: they are damaged, or gone if why is nil.
 func (t *tail) gap(yield func(Tailed, error) bool, last uint64, why error) bool {
 	e := &GapError{Range: segment.Range{First: t.next, Last: last}, Gone: why == nil, Err: why}
 	t.next = last + 1
 	return yield(Tailed{}, e)
 }
 
-// unchanged reports whether the open file still holds the segment that it held.
+// unchanged reports whether the open file still holds the same segment.
 func (t *tail) unchanged() bool {
 	h, err := readHeader(t.file)
 	return err == nil && h != nil && h.Generation == t.header.Generation
 }
 
-// turn decides how to go on where the current file gives nothing more.
+// turn decides how to continue when the current file has no more valid records.
 func (t *tail) turn(yield func(Tailed, error) bool, more bool) (bool, error) {
 	if !t.unchanged() { // recycled
 		t.close()
@@ -122,7 +123,7 @@ func (t *tail) turn(yield func(Tailed, error) bool, more bool) (bool, error) {
 		t.close()
 		return true, nil
 	}
-	// It may have been sealed, or its process has begun the next one, since it was opened: then its end is known.
+	// The segment may have been sealed since it was opened, or the next one begun: then its end is known.
 	first, begun, err := t.following()
 	if err != nil {
 		return false, err
@@ -137,7 +138,7 @@ func (t *tail) turn(yield func(Tailed, error) bool, more bool) (bool, error) {
 	}
 	r, err := segment.NewReader(t.file, size, &o)
 	if err != nil {
-		return more, nil // it changes at this moment: look again
+		return more, nil // the file is being changed: try again
 	}
 	_, footed := r.Footer()
 	switch {
@@ -146,22 +147,22 @@ func (t *tail) turn(yield func(Tailed, error) bool, more bool) (bool, error) {
 	case footed, begun && first > t.next:
 		t.r, t.sealed = r, true
 		return true, t.seek()
-	case begun: // what it has beyond that was written again
+	case begun: // further records in it were written again to the next segment
 		t.past = t.header.Segment
 		t.close()
 		return true, nil
-	case size > t.size: // the active segment, with a block that needed more room
+	case size > t.size: // the active segment, which has grown for a large block
 		return true, t.grow(size)
 	}
 	return more, nil // the active segment: wait for more
 }
 
-// grow reads the current file as one that is being written.
+// grow opens a reader for the current file, whose segment is still being written.
 func (t *tail) grow(size int64) (err error) {
 	t.size = size
 	t.r, err = segment.NewReader(t.file, size, &segment.ReadOptions{Segment: t.header.Segment, Growing: true})
 	if err != nil {
-		t.close() // recycled at this moment
+		t.close() // the file is being recycled
 		return nil
 	}
 	return t.seek()
@@ -174,7 +175,7 @@ func (t *tail) seek() error {
 	return nil
 }
 
-// following returns where the segment after the current one begins; false if there is none.
+// following returns the first sequence number of the segment after the current one; false if there is none.
 func (t *tail) following() (first uint64, begun bool, err error) {
 	numbers, err := t.list()
 	if err != nil {
@@ -204,8 +205,8 @@ func (t *tail) list() ([]uint64, error) {
 	return numbers, nil
 }
 
-// look opens a segment and reads its header. h is nil, and nothing is open, for a file that is gone, that has not been begun, or
-// that is another segment's.
+// look opens a segment and reads its header. If the file is gone, has no header yet, or holds another segment, h is nil, and no file
+// is open.
 func (t *tail) look(n uint64) (f vfs.File, h *segment.Header, err error) {
 	f, err = t.fs.Open(filepath.Join(t.dir, segDir, numberName(n)+segExt))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -225,7 +226,8 @@ func (t *tail) look(n uint64) (f vfs.File, h *segment.Header, err error) {
 	return nil, nil, nil
 }
 
-// open opens the segment that has the next record, or the first one after it: then what comes before is gone.
+// open opens the segment that has the next record. If there is none, it opens the first later segment, and the records before that are
+// gone.
 func (t *tail) open(yield func(Tailed, error) bool) (found bool, err error) {
 	numbers, err := t.list()
 	if err != nil {

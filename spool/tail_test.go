@@ -119,7 +119,7 @@ func TestTailDir(t *testing.T) {
 	readers.Wait()
 }
 
-// slowly lets others run between two records, so that a reader falls behind what is deleted.
+// slowly lets other goroutines run between two records, so that segments are deleted before the reader reaches them.
 func slowly(records iter.Seq2[Tailed, error], by int) iter.Seq2[Tailed, error] {
 	return func(yield func(Tailed, error) bool) {
 		for r, err := range records {
@@ -134,8 +134,8 @@ func slowly(records iter.Seq2[Tailed, error], by int) iter.Seq2[Tailed, error] {
 	}
 }
 
-// TestTailRecycled: while a reader stands in the middle of a segment, that segment and the next ones are deleted and their
-// files are used again. What the reader then finds in them is neither yielded nor called damaged.
+// TestTailRecycled: while a reader is in the middle of a segment, that segment and the next ones are deleted and their
+// files are recycled. The reader neither yields their new blocks nor reports damage.
 func TestTailRecycled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
@@ -251,7 +251,7 @@ func TestTailDamage(t *testing.T) {
 	if len(gaps) != 2 || !gaps[0].Gone || gaps[0].Last != 100 || gaps[1].Gone || gaps[1].First != 101 || gaps[1].Last != 200 || !errors.Is(&gaps[1], segment.ErrCorrupt) {
 		t.Errorf("%+v", gaps)
 	}
-	// It does not stop at what is left: Stop ends behind the last record.
+	// It does not stop at the end of the remaining segments: Stop ends after the last record.
 	n := 0
 	for _, err := range TailDir(t.Context(), dir, 200, &TailOptions{Stop: true}) {
 		if err != nil {

@@ -17,8 +17,8 @@ import (
 )
 
 // TestKeyTakenBeforeDamage: a segment was uploaded, the process ended before a manifest named it, and then a record and the
-// stage record were damaged. The object still has everything, and stays. What is left of the segment goes beside it, in both
-// kinds of formats, and nothing waits for an operator.
+// stage record were damaged. The object still has everything, and stays. The remaining records of the segment are delivered as
+// another object, in both kinds of formats, without an operator.
 func TestKeyTakenBeforeDamage(t *testing.T) {
 	for _, format := range []string{"ndjson", "lines"} {
 		t.Run(format, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { keyTakenBeforeDamage(t, format) }) })

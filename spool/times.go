@@ -7,28 +7,28 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// Capacity is how much there is of something, and how much of it is in use, in bytes. Both are 0 where it is not known.
+// Capacity is the total size of a resource, and how much of it is in use, in bytes. Both are 0 if they are not known.
 type Capacity struct {
 	Used, Size int64
 }
 
-// Latency is a histogram: how many times something took how long.
+// Latency is a histogram of durations.
 type Latency struct {
 	Bounds []time.Duration // the upper bounds of the buckets, ascending
-	Counts []uint64        // for each bucket, and at the end for those above the last bound
-	Sum    time.Duration   // of all times
+	Counts []uint64        // one for each bucket, and a last one for durations above the last bound
+	Sum    time.Duration   // of all durations
 }
 
-// Times has how long what took in this process.
+// Times has the durations of calls in this process.
 type Times struct {
-	// Append has the calls of Append, Offer, TryOffer and Keep, the time in which they waited for room included.
+	// Append has the calls of Append, Offer, TryOffer and Keep, including the time for which they waited for room.
 	Append Latency
 	// Sync has the calls of fdatasync for the log: those for which Append waits under SyncAlways, those in the background, and
 	// the one at the end of each segment.
 	Sync Latency
 }
 
-// timings counts what Times shows.
+// timings collects the histograms of Times.
 type timings struct {
 	appends, syncs *hist.Histogram
 }
@@ -38,7 +38,7 @@ const quickest = 125 * time.Microsecond
 
 func newTimings() *timings { return &timings{hist.New(quickest), hist.New(quickest)} }
 
-// sync is every sync of the log.
+// sync syncs a file of the log and measures how long that takes.
 func (t *timings) sync(f vfs.File) error {
 	defer t.syncs.Since(hist.Now())
 	return f.Sync()

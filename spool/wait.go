@@ -16,20 +16,20 @@ func checkContext(ctx context.Context) error {
 	return nil
 }
 
-// waiter is a parked goroutine. Waiters are used again and again: making a channel for each call would be the one
-// allocation on the way of a batch.
+// waiter is a parked goroutine. Waiters are reused: a new channel for each call would be the only
+// allocation in an append.
 type waiter struct {
 	seq   uint64
 	ready chan struct{} // holds one token
 }
 
-// noMark parks without a mark: what is waited for comes for everybody or for nobody.
+// noMark is the seq of goroutines that do not wait for a particular record.
 const noMark = 0
 
-// waitList holds parked goroutines in the order of their coming.
+// waitList holds parked goroutines in the order in which they were parked.
 type waitList struct{ parked []*waiter }
 
-// wake releases all who wait for a mark that has been reached, and returns how many they were.
+// wake releases all goroutines that wait for a seq up to mark, and returns how many they were.
 func (l *waitList) wake(mark uint64) (woken int) {
 	n := 0
 	for _, w := range l.parked {
@@ -46,10 +46,9 @@ func (l *waitList) wake(mark uint64) (woken int) {
 	return woken
 }
 
-// wakeAll releases everybody.
 func (l *waitList) wakeAll() { l.wake(math.MaxUint64) }
 
-// wakeOne releases who has waited longest.
+// wakeOne releases the goroutine that has waited longest.
 func (l *waitList) wakeOne() {
 	if len(l.parked) == 0 {
 		return
@@ -70,8 +69,8 @@ func (l *waitList) remove(w *waiter) bool {
 	return false
 }
 
-// park waits on l until it is woken, for seq or for no reason: callers look again at what they wait for. It is called,
-// and returns, with j.mu held.
+// park waits on l until it is woken, for seq or for another reason: callers must check their condition again. j.mu is held at call
+// and return.
 func (j *journal) park(ctx context.Context, l *waitList, seq uint64) (err error) {
 	var w *waiter
 	if n := len(j.idle); n > 0 {
@@ -89,7 +88,7 @@ func (j *journal) park(ctx context.Context, l *waitList, seq uint64) (err error)
 		j.mu.Lock()
 		err = fmt.Errorf("spool: %w", context.Cause(ctx))
 		if !l.remove(w) {
-			// Woken at the same moment, perhaps to take over a role: somebody else has to.
+			// This goroutine was woken at the same moment, perhaps to take over a role: wake another one instead.
 			<-w.ready
 			l.wakeOne()
 		}
@@ -98,11 +97,11 @@ func (j *journal) park(ctx context.Context, l *waitList, seq uint64) (err error)
 	return err
 }
 
-// role is a task that one goroutine at a time does for all who wait for its result. Whoever needs the result first takes
-// the role itself: handing the work to a goroutine of its own would cost each commit two switches. See relays for a crowd.
+// role is a task that one goroutine at a time does for all goroutines that wait for its result. The first goroutine that needs the
+// result takes the role itself: passing the work to a dedicated goroutine would cost each commit two switches. For a crowd see relays.
 type role struct {
 	busy    bool
-	waiting waitList // for what the role brings about
+	waiting waitList // for the result of the work
 	claims  waitList // for the role itself
 	work    func()   // called without j.mu
 }
@@ -113,11 +112,11 @@ func (j *journal) acquire(r *role) {
 		r.busy = true
 		return
 	}
-	_ = j.park(context.Background(), &r.claims, noMark) // release leaves the role busy for whom it wakes
+	_ = j.park(context.Background(), &r.claims, noMark) // release leaves the role busy for the goroutine that it wakes
 }
 
-// release gives the role up: to the goroutine that claims it, to the relay, otherwise to a waiting one, which decides whether
-// to take it.
+// release passes the role to a goroutine that claims it, or to the relay. Otherwise it frees the role and wakes a waiting goroutine,
+// which decides whether to take it.
 func (j *journal) release(r *role) {
 	if len(r.claims.parked) > 0 {
 		r.claims.wakeOne()
@@ -131,11 +130,11 @@ func (j *journal) release(r *role) {
 	r.waiting.wakeOne()
 }
 
-// await returns once *mark has reached seq, doing r's work itself whenever nobody else does. j.mu is held at call and
+// await returns once *mark has reached seq. It does r's work itself whenever no other goroutine does. j.mu is held at call and
 // return.
 func (j *journal) await(ctx context.Context, r *role, mark *uint64, seq uint64) error {
 	for *mark < seq {
-		if j.failed != nil && (j.closed || !(j.noSpace && j.opts.OnFull.waits())) { // nobody tries again after Close
+		if j.failed != nil && (j.closed || !(j.noSpace && j.opts.OnFull.waits())) { // after Close there is no retry
 			return j.failed
 		}
 		if !r.busy && j.failed == nil {
@@ -153,7 +152,7 @@ func (j *journal) await(ctx context.Context, r *role, mark *uint64, seq uint64) 
 	return nil
 }
 
-// do takes a role that nobody has, and does its work. j.mu is held at call and return.
+// do takes a free role, and does its work. j.mu is held at call and return.
 func (j *journal) do(r *role) {
 	r.busy = true
 	j.mu.Unlock()

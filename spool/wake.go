@@ -13,5 +13,6 @@ func wake(c chan struct{}) {
 // never is longer than any wait.
 const never = time.Duration(1<<63 - 1)
 
-// retryEvery is how often a failing disk is tried again. Each try is a new file: one that has failed is never believed.
+// retryEvery is the interval at which a failing disk is retried. Each attempt uses a new file: a file that has failed is not used
+// again.
 const retryEvery = time.Second

@@ -16,14 +16,14 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// begun says of the newest segment, outside of its file, that it was begun and how far it is durable. Without it, a
-// segment file that is deleted, cut short or zeroed after a kill would look as if nothing had ever been written to it.
+// begun is a note about the newest segment, outside of its file. It says that the segment was begun and how far it is durable. Without
+// it, a segment file that is deleted, truncated or zeroed after a kill would look as if nothing had ever been written to it.
 type begun struct {
 	Version int    `json:"version"` // 1
 	Turn    uint64 `json:"turn"`    // grows with each write; it is even in the first of the two pages, odd in the second
 	Spool   string `json:"spool"`
 
-	// Segment and what its header holds, so that its blocks can be read without it.
+	// Segment and the other fields of its header, so that its blocks can be read without the header.
 	Segment    uint64    `json:"segment"`
 	Generation uint64    `json:"generation"`
 	First      uint64    `json:"first"`
@@ -38,11 +38,11 @@ type begun struct {
 	End   int64  `json:"end"`
 	Next  uint64 `json:"next"`
 	Bytes uint64 `json:"bytes"`
-	// Ended: nothing was written behind End.
+	// Ended: nothing was written after End.
 	Ended bool `json:"ended,omitempty"`
 }
 
-// header returns what the segment's header said, the ledger apart.
+// header returns the segment's header, without the ledger.
 func (b *begun) header(class string) *segment.Header {
 	return &segment.Header{
 		Len: headerPad, Generation: b.Generation, Segment: b.Segment, First: b.First, Created: b.Created,
@@ -50,35 +50,35 @@ func (b *begun) header(class string) *segment.Header {
 	}
 }
 
-// witnessPage is the length of a page: what a disk writes as a whole, or nearly.
+// witnessPage is the length of a page: about as much as a disk writes atomically.
 const witnessPage = headerPad
 
-// witness writes the file of begun. It has two pages, which are written in place: the one that holds a durable note stays
-// as it is until the other one holds a newer one durably, so that a power cut in the middle of a write never leaves none, and
+// witness writes the file of begun. It has two pages, which are written in place. A page with a durable note is not changed
+// until the other page holds a newer note durably. So a power cut during a write always leaves one note, and
 // no write needs room on a full disk.
 //
-// The invariant: before a record in a segment is called durable, the file says, durably, that the segment was begun. What
-// it says is never ahead of the segments.
+// The invariant: before a record in a segment counts as durable, a note that the segment was begun is durable. A note never claims
+// more than the segments contain.
 //
-// Nobody who makes records durable waits for a sync of it, but for the one that the invariant asks for: flushing is held while the
-// file is synced, and mu is not.
+// Goroutines that make records durable wait only for those syncs of this file that the invariant requires: during a sync flushing is
+// held, and mu is not.
 type witness struct {
-	flushing sync.Mutex  // taken before mu
-	owed     atomic.Bool // last's segment was begun, and no sync since has made that durable
+	flushing sync.Mutex  // acquired before mu
+	owed     atomic.Bool // the note that last's segment was begun is not durable yet
 
 	mu    sync.Mutex
-	f     vfs.File // nil if there is none: then the spool works as ever, with one witness less
+	f     vfs.File // nil if there is none: then the spool works without notes
 	last  begun
 	page  notePage  // of last's segment
 	dirty bool      // a sync would make last durable
 	safe  bool      // last is durable
 	at    time.Time // of the last write
-	tries uint64    // to write a page
+	tries uint64    // attempts to write a page
 
-	syncing bool        // the file is being synced: only a beginning is written meanwhile
-	refused begun       // a beginning that could not be written, if its Segment is not 0
-	later   *time.Timer // writes what touch was too early for; nil until that has happened once
-	held    progress    // what that is; nothing if its number is 0
+	syncing bool        // the file is being synced: meanwhile only the note of a new segment is written
+	refused begun       // the note of a new segment that could not be written; none if its Segment is 0
+	later   *time.Timer // writes held; nil until the first time
+	held    progress    // the progress for which touch was too early; none if its number is 0
 }
 
 // progress is how far a segment is durable.
@@ -112,7 +112,7 @@ func loadBegun(f vfs.FS, path, spool string) (*begun, error) {
 	return newest, nil
 }
 
-// open makes the file if need be, and goes on from what it says.
+// open opens the file, or creates it, and continues with its last note.
 func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	f, err := fsys.OpenRW(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -140,9 +140,9 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	return nil
 }
 
-// settle makes the last note durable: a process that was killed, or whose sync failed, may have left it in memory only. The same bytes
-// are written again: a power cut in the middle changes nothing where they were durable. If the disk refuses, the next flush writes the
-// note again, and returns the error.
+// settle makes the last note durable: a process that was killed, or whose sync failed, may have left it in the page cache only. It
+// writes the same bytes again, so a power cut meanwhile does no harm if they were durable. If the disk refuses, the next flush writes
+// the note again, and returns the error.
 func (w *witness) settle() error {
 	page, at := make([]byte, witnessPage), int64(w.last.Turn%2)*witnessPage
 	if _, err := w.f.ReadAt(page, at); err != nil && err != io.EOF { // the last page may be short
@@ -154,7 +154,7 @@ func (w *witness) settle() error {
 	return w.f.Sync()
 }
 
-// startSegment notes that a segment is begun. The note survives the process at once, and a power cut after sync.
+// startSegment notes that a segment is begun. The note survives the process at once, and a power cut after the next sync.
 func (w *witness) startSegment(b begun) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -185,9 +185,9 @@ func (w *witness) mark(number uint64, end int64, at place, ended bool) error {
 	return w.flush()
 }
 
-// touch is mark for the syncer, many times a second: it survives the process, and a power cut after the next mark. One
-// that comes too soon after another is made up for as soon as it is time, unless a later one has come by then: a spool
-// that falls silent has its last record noted.
+// touch is mark for the syncer, many times a second. Its note survives the process at once, and a power cut after the next mark. If
+// it comes too soon after the previous one, a timer writes its progress, or that of a later call, as soon as it is time. So the last
+// record is noted even if no further call follows.
 func (w *witness) touch(p progress) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -211,7 +211,7 @@ func (w *witness) touch(p progress) error {
 	return nil
 }
 
-// makeUp writes what touch was too early for. A disk that refuses is told of by the next note.
+// makeUp writes the progress for which touch was too early. If the disk refuses, the next note returns the error.
 func (w *witness) makeUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -224,10 +224,10 @@ func (w *witness) makeUp() {
 	_ = w.note(p, false)
 }
 
-// note writes a note if there is something new in it. w.mu is held.
+// note writes a note if it contains anything new. w.mu is held.
 func (w *witness) note(p progress, ended bool) error {
 	if w.f != nil && p.number != 0 && p.number == w.refused.Segment {
-		w.page.fixed = nil // since the refusal, the segment before may have been noted
+		w.page.fixed = nil // it may be of the previous segment, noted after the refusal
 		if err := w.write(w.refused); err != nil {
 			return err
 		}
@@ -242,7 +242,7 @@ func (w *witness) note(p progress, ended bool) error {
 	return w.write(b)
 }
 
-// write puts a note into the page whose turn it is: that of the last one, unless that is durable. w.mu is held.
+// write writes a note: over the last one, or to the other page if the last one is durable. w.mu is held.
 func (w *witness) write(b begun) error {
 	b.Turn = w.last.Turn + 2
 	if w.safe {
@@ -254,16 +254,16 @@ func (w *witness) write(b begun) error {
 	}
 	w.tries++
 	if _, err := w.f.WriteAt(page, int64(b.Turn%2)*witnessPage); err != nil {
-		w.page.fixed = nil // it may be of a segment that is not last's
-		w.dirty = false    // half of it may be where last was: a sync would make that durable, and last would seem safe
+		w.page.fixed = nil // it may be of another segment than last's
+		w.dirty = false    // last may be half overwritten: a sync would make that durable, and last would seem safe
 		return err
 	}
 	w.last, w.at, w.dirty, w.safe = b, time.Now(), true, false
 	return nil
 }
 
-// sync makes durable what startSegment has noted, if it is not. What touch notes can wait: a sync takes as long as one of a
-// segment, which appends wait for.
+// sync makes the note of startSegment durable, unless it is. It does not sync for notes of touch: a sync takes as long as one of a
+// segment, and appends would wait for it.
 func (w *witness) sync() error {
 	if !w.owed.Load() {
 		return nil
@@ -273,7 +273,8 @@ func (w *witness) sync() error {
 	return w.flush()
 }
 
-// flush makes the last note durable. A beginning that is written meanwhile is durable after the next. w.flushing is held.
+// flush makes the last note durable. If the note of a new segment is written meanwhile, that one is durable after the next flush.
+// w.flushing is held.
 func (w *witness) flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -281,7 +282,7 @@ func (w *witness) flush() error {
 	if f == nil {
 		return nil
 	}
-	// A sync that failed, also that of settle, is not repeated: see vfs.File.Sync. The note is written again.
+	// After a failed sync, also in settle, the sync is not repeated (see vfs.File.Sync), but the note is written again.
 	if !w.dirty && !w.safe && w.last.Segment > 0 {
 		if err := w.write(w.last); err != nil {
 			return err
@@ -317,14 +318,15 @@ func (w *witness) close() {
 	}
 }
 
-// markEvery is how often at most the progress of the active segment is made durable outside of it, touchEvery how often it
-// is noted there. They bound, in time, what cannot be named exactly when its file is gone after a power cut, and a kill.
+// markEvery is the shortest time between two durable notes of the active segment's progress, touchEvery that between two notes.
+// If the segment's file is lost, the records of the last markEvery before a power cut cannot be listed exactly, or those of the last
+// touchEvery before a kill.
 const (
 	markEvery  = time.Second
 	touchEvery = 10 * time.Millisecond
 )
 
-// noteBegun tells the witness of the segment that is about to be written. A witness that fails stops nothing.
+// noteBegun makes the witness note a segment that is about to be written. A failure is only logged.
 func (j *journal) noteBegun(a *active) {
 	j.mu.Lock()
 	end, at := a.synced, j.placed
@@ -347,14 +349,14 @@ func (j *journal) noteResumed() {
 	}
 }
 
-// syncBegun makes that note durable, before anything in the segment is called durable.
+// syncBegun makes that note durable, before anything in the segment counts as durable.
 func (j *journal) syncBegun() {
 	if err := j.witness.sync(); err != nil {
 		j.logAgain(slog.LevelWarn, "spool: cannot sync the note of the newest segment; records are kept all the same, but a power cut now may hide damage to that segment: see what the disk reports", "err", err)
 	}
 }
 
-// touchDurable notes, after a sync, what that has made durable.
+// touchDurable notes, after a sync, how far the segment is durable.
 func (j *journal) touchDurable(m mark) {
 	if err := j.witness.touch(progress{m.active.number, m.offset, m.place}); err != nil {
 		j.logAgain(slog.LevelWarn, "spool: cannot record how far a segment is durable; records are kept all the same, but a crash now may hide damage to its end: see what the disk reports", "segment", m.active.number, "err", err)
@@ -375,7 +377,7 @@ func (j *journal) markDurable() time.Duration {
 	return markEvery
 }
 
-// noteEnding notes that a segment is about to be cut to what counts in it, so that a file that is shorter tells nothing.
+// noteEnding notes that a segment's file is about to be truncated to its valid blocks, so that a shorter file is not taken for damage.
 func (j *journal) noteEnding(number uint64) { j.noteDurable(number, 0, place{}, true) }
 
 func (j *journal) noteDurable(number uint64, end int64, at place, ended bool) {
@@ -384,7 +386,8 @@ func (j *journal) noteDurable(number uint64, end int64, at place, ended bool) {
 	}
 }
 
-// openWitness goes on with the note of the newest segment that recovery has read. A disk that refuses it costs a witness.
+// openWitness continues with the note of the newest segment that recovery has read. If the disk refuses, the spool works without
+// notes.
 func (j *journal) openWitness(last *begun) error {
 	err := j.witness.open(j.fs, j.dir, j.path(begunName), last)
 	if statefile.Denied(err) {

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// notePage is a page of the witness in the making: the bytes of statefile.Seal, without its allocations, since a busy spool
+// notePage encodes a page of the witness: the same bytes as statefile.Seal, but without its allocations, since a busy spool
 // writes a hundred notes a second.
 //
 // The invariant: fixed is the middle of the note, which is the same for all notes of a segment, or nil.
@@ -18,7 +18,7 @@ type notePage struct {
 	fixed []byte
 }
 
-// What encloses the fixed members. No string can contain them: JSON has its line ends escaped.
+// The members before and after the fixed ones. No string value can contain these texts, because JSON escapes line ends.
 var (
 	beforeFixed = []byte(",\n  \"spool\": ")
 	behindFixed = []byte(",\n  \"end\": ")
@@ -26,7 +26,7 @@ var (
 
 var errLongNote = errors.New("spool: note of the newest segment is too long")
 
-// fix takes the members of b that do not change in its segment.
+// fix sets p.fixed to the encoded members of b that do not change during its segment.
 func (p *notePage) fix(b begun) error {
 	js, err := json.MarshalIndent(b, "", "  ")
 	if err != nil {
@@ -40,8 +40,8 @@ func (p *notePage) fix(b begun) error {
 	return nil
 }
 
-// longerNumbers is by how much a note can be longer than another one of its segment: four numbers of up to 20 digits, and
-// the member that says that it has ended.
+// longerNumbers is by how much two notes of a segment can differ in length: four numbers of up to 20 digits, and
+// the member "ended".
 const longerNumbers = 4*20 + len(",\n  \"ended\": true")
 
 // encode returns the page for b, which is valid until the next call.

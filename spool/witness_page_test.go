@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// A note is what sealJSON makes of it, whatever its strings and numbers are.
+// A page has the same bytes as statefile.Seal makes, whatever the note's strings and numbers are.
 func TestNoteIsSealedJSON(t *testing.T) {
 	created := time.Date(2030, 1, 2, 3, 4, 5, 678, time.UTC)
 	for _, instance := range []string{"", "host", "a\",\n  \"end\": <&>\u2028\xff", strings.Repeat("i", 2000)} {
@@ -63,7 +63,7 @@ func TestNoteDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// refusing is a file that takes nothing.
+// refusing is a file that refuses every write.
 type refusing struct{ vfs.File }
 
 func (refusing) WriteAt([]byte, int64) (int, error) { return 0, errors.New("refused") }

@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// The last sync before a spool falls silent is noted outside of the segment, however soon it came after the one before: if
-// the file is gone after a kill, all of its records are named.
+// The last sync before a spool falls silent is noted outside of the segment, however soon it came after the previous one: if
+// the file is gone after a kill, all of its records are reported by number.
 func TestSilentSpoolHasItsLastSyncNoted(t *testing.T) {
 	for _, appends := range []int{1, 2, 7} {
 		synctest.Test(t, func(t *testing.T) {
@@ -49,8 +49,8 @@ func TestSilentSpoolHasItsLastSyncNoted(t *testing.T) {
 	}
 }
 
-// Appends wait for one sync of the note of a segment, that of its beginning: what is noted each 10 ms becomes durable with the
-// next sync of a second.
+// Appends wait for only one sync of the note of a segment, that of its beginning: the notes of each 10 ms become durable with the
+// sync once a second.
 func TestAppendsWaitForNoNote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var syncs atomic.Int64
@@ -174,8 +174,8 @@ func beginWitness(t *testing.T) (w *witness, path string) {
 	return w, path
 }
 
-// What is written while the keeper syncs the file is not durable by that: a beginning is owed until the next sync, and progress
-// waits, so that the page that is being synced stays as it is.
+// A note that is written while the keeper syncs the file is not durable by that: the note of a new segment needs the next sync, and
+// progress waits, so that the page that is being synced does not change.
 func TestNoteDuringSync(t *testing.T) {
 	w, _ := beginWitness(t)
 	if err := w.sync(); err != nil {

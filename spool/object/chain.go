@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// TempDir is where temporary files are, at destinations that need them.
+// TempDir is the directory of temporary files, at destinations that need them.
 const TempDir = "_tmp"
 
-// The beginning of the keys of objects without records.
+// The prefixes of the keys of objects without records.
 const (
 	ManifestPrefix = "_manifest/" // chains
 	ReportPrefix   = "_report/"   // reports of drains
@@ -25,12 +25,12 @@ const (
 	MaxNumber = 999_999_999_999
 )
 
-// ChainPrefix is what the keys of everything about a spool's chains begin with.
+// ChainPrefix returns the prefix of all keys about a spool's chains.
 func (o Origin) ChainPrefix() string {
 	return ManifestPrefix + o.Class + "/" + o.Spool + "/"
 }
 
-// LineagePrefix is ChainPrefix for all related spools: see Related.
+// LineagePrefix returns the common prefix of ChainPrefix for all related spools: see Related.
 func (o Origin) LineagePrefix() string {
 	return ManifestPrefix + o.Class + "/" + Lineage(o.Spool)
 }
@@ -50,7 +50,7 @@ func ClosingKey(class, spool string, epoch uint32, number uint64, sum [32]byte) 
 	return fmt.Sprintf("%sclosed/%06d-%012d-%x.json", Origin{class, spool}.ChainPrefix(), epoch, number, sum[:8])
 }
 
-// ControlKey returns a key that nobody has used if nonce is random. A destination that claims to have it lies.
+// ControlKey returns a key under which no object exists if nonce is random. A destination that claims to have it is lying.
 func ControlKey(class, spool, nonce string) string {
 	return fmt.Sprintf("%scontrol-%s.json", Origin{class, spool}.ChainPrefix(), nonce)
 }
@@ -72,7 +72,7 @@ func MarkerKey(class string, hour int32) string {
 	return MarkerPrefix + class + "/" + strings.TrimSuffix(folder, "/") + ".json"
 }
 
-// ChainKey is what the key of a manifest or a head says.
+// ChainKey is the parsed key of a manifest or a head.
 type ChainKey struct {
 	Origin
 	Epoch  uint32
@@ -116,8 +116,8 @@ func ParseChainKey(key string) (k ChainKey, ok bool) {
 	return k, fixed && k.Check() == nil && k.String() == key
 }
 
-// ParseClosingKey returns whose chain a closing is about. It does not read the checksum at the end of the key, which the
-// closing itself proves.
+// ParseClosingKey returns the origin of the chain that a closing closes. It does not check the sum at the end of the key, which can be
+// computed from the closing itself.
 func ParseClosingKey(key string) (o Origin, ok bool) {
 	part := strings.Split(key, "/")
 	if len(part) != 5 || part[0]+"/" != ManifestPrefix || part[3] != "closed" || !strings.HasSuffix(part[4], ".json") {

@@ -1,7 +1,7 @@
-// Package object has the names and descriptions of what leaves a spool: the keys of objects, manifests and documents, how
-// they are written and how they are read ([ParseKey], [ParseChainKey]), and how an object's content is encoded
-// ([Encoding]). The spool, the shipper, the auditor and readers of a destination all take them from here, so that no
-// two of them can disagree. Keys are relative to a destination's prefix:
+// Package object defines the keys of objects, manifests and documents at a destination: it formats and parses them
+// ([ParseKey], [ParseChainKey]). It also describes how an object's content is encoded ([Encoding]). The spool, the shipper,
+// the auditor and readers of a destination all use this package, so that no two of them can disagree. Keys are relative to a
+// destination's prefix:
 //
 //	class=<class>/dt=YYYY-MM-DD/hour=HH/<spool>-<epoch>-<first>-<last>[.<hash>]<ext>    data: Key
 //	_manifest/<class>/<spool>/<epoch>/<number>.jsonl                                    a manifest: ManifestKey

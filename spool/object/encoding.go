@@ -6,8 +6,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Encoding names how the content of an object is made of a segment. Package ship/format has the formats, package compress
-// the codecs.
+// Encoding names the format and the codec with which an object is made from a segment. Package ship/format has the formats, package
+// compress the codecs.
 type Encoding struct {
 	Format string `json:"format"`
 	Codec  string `json:"codec"`

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// DataPrefix is what the key of every object with records begins with.
+// DataPrefix is the prefix of the key of every object with records.
 const DataPrefix = "class="
 
-// Key is what the key of an object with records says. Nothing in it depends on the records that survive, on today's clock
-// or on the host that stages the segment: a second attempt, or a host that takes the volume over, writes the same key.
+// Key is the parsed key of an object with records. Nothing in it depends on which records can still be read, on the time of staging
+// or on the host that stages the segment: a second attempt, or a host that takes over the volume, computes the same key.
 type Key struct {
 	Origin
-	Hour        int32 // in which the segment begins: see HourOf
+	Hour        int32 // in which the segment was created: see HourOf
 	Epoch       uint32
 	First, Last uint64
-	Ext         string // what follows the numbers: ".ndjson.zst"; with the hash of the content, if there is one
+	Ext         string // the part after the numbers: ".ndjson.zst", after the hash of the content if there is one
 }
 
-// HourOf returns the number of the hour that t is in, counted from 1970-01-01T00 UTC.
+// HourOf returns the number of the hour that contains t, counted from 1970-01-01T00 UTC.
 func HourOf(t time.Time) int32 {
 	s := t.Unix()
 	if s < 0 {
@@ -31,10 +31,10 @@ func HourOf(t time.Time) int32 {
 	return int32(s / 3600)
 }
 
-// ClassPrefix is what the keys of a class's objects begin with.
+// ClassPrefix returns the prefix of the keys of a class's objects.
 func ClassPrefix(class string) string { return DataPrefix + class + "/" }
 
-// HourPrefix is what the keys of a class's objects of one hour begin with.
+// HourPrefix returns the prefix of the keys of a class's objects of one hour.
 func HourPrefix(class string, hour int32) string {
 	t := time.Unix(int64(hour)*3600, 0).UTC()
 	return fmt.Sprintf("%sdt=%s/hour=%s/", ClassPrefix(class), t.Format(time.DateOnly), t.Format("15"))
@@ -45,7 +45,7 @@ func (k *Key) String() string {
 	return fmt.Sprintf("%s%s-%06d-%016x-%016x%s", HourPrefix(k.Class, k.Hour), k.Spool, k.Epoch, k.First, k.Last, k.Ext)
 }
 
-// Compare is the byte order of String within a class.
+// Compare compares the keys of one class in the byte order of String.
 func (k *Key) Compare(o *Key) int {
 	return cmp.Or(cmp.Compare(k.Hour, o.Hour), strings.Compare(k.Spool, o.Spool), cmp.Compare(k.Epoch, o.Epoch),
 		cmp.Compare(k.First, o.First), cmp.Compare(k.Last, o.Last), strings.Compare(k.Ext, o.Ext))
@@ -86,11 +86,11 @@ func ParseKey(key string) (k Key, ok bool) {
 	return k, ok
 }
 
-// contentHash is what WithHash puts in front of the ending of a key.
+// contentHash matches the part that WithHash inserts before the ending of a key.
 var contentHash = regexp.MustCompile(`^\.[0-9a-f]{16}`)
 
-// WithHash returns the key of an object whose own key a copy of the volume has used for other records: it has part of the
-// hash of the content in front of its ending. It depends on the content alone, so that a later process, or another holder
+// WithHash returns the key to use for an object if a copy of the volume has used its own key for other records: it inserts part of
+// the content's hash before the ending. The result depends on the content alone, so that a later process, or another holder
 // of the same records, finds the object instead of storing it again.
 func WithHash(key, rawSHA256 string) string {
 	name := strings.LastIndexByte(key, '/') + 1
@@ -107,8 +107,8 @@ func (k *Key) HasHash() bool { return contentHash.MatchString(k.Ext) }
 // Ending is Ext without the hash that WithHash has added: it says how the object is encoded.
 func (k *Key) Ending() string { return contentHash.ReplaceAllString(k.Ext, "") }
 
-// SameObject reports whether two places may know one object by these keys: they may differ in what WithHash has added,
-// and in the id under which a copy of a volume has delivered it.
+// SameObject reports whether two keys may name the same object: they may differ in the hash that WithHash has added,
+// and in the spool id under which a copy of a volume has delivered it.
 func SameObject(a, b string) bool {
 	x, y, ok := relatedKeys(a, b)
 	x.Ext, y.Ext = x.Ending(), y.Ending()

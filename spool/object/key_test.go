@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// FuzzKeys: what a key is taken for is written as that key and as no other.
+// FuzzKeys: a parsed key is formatted as the same key again.
 func FuzzKeys(f *testing.F) {
 	spool := strings.Repeat("0", 26)
 	f.Add("class=vpn/dt=2026-11-22/hour=08/" + spool + "-000001-00000000003d0901-00000000003e8fa0.ndjson.zst")

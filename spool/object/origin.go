@@ -21,13 +21,13 @@ func (o Origin) Compare(x Origin) int {
 	return cmp.Or(cmp.Compare(o.Class, x.Class), cmp.Compare(o.Spool, x.Spool))
 }
 
-// Lineage is the origin with only the part of the spool's id that all identities which follow from it share.
+// Lineage returns the origin with only the Lineage of the spool id.
 func (o Origin) Lineage() Origin { return Origin{o.Class, Lineage(o.Spool)} }
 
-// LineageLen is how many characters of a spool's id all identities that follow from it share.
+// LineageLen is the length of Lineage in characters.
 const LineageLen = 10
 
-// Lineage returns the part of a spool's id that all identities which follow from it share.
+// Lineage returns the part of a spool id that all ids derived from it share.
 func Lineage(id string) string { return id[:min(len(id), LineageLen)] }
 
 // Related reports whether two spool ids can be those of one volume and its copies. See design.md, "A copy of a volume

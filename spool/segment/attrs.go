@@ -13,21 +13,21 @@ import (
 
 // Limits of a set of attributes.
 const (
-	// MaxAttrs is how many pairs a set has at most.
+	// MaxAttrs is the maximum number of pairs in a set.
 	MaxAttrs = 32
-	// MaxAttrKey is the length of the longest key.
+	// MaxAttrKey is the maximum length of a key.
 	MaxAttrKey = 64
-	// MaxAttrsSize is the most bytes that a set takes: its keys and values, and three bytes for each pair. A block repeats
-	// each set that its records use, and the text formats repeat a record's set in its line.
+	// MaxAttrsSize is the maximum size of a set in bytes: its keys and values, and three bytes for each pair. It is small because a
+	// block repeats each set that its records use, and the text formats repeat a record's set in its line.
 	MaxAttrsSize = 2000
 
-	attrOverhead = 3 // bytes beside key and value
+	attrOverhead = 3 // bytes besides key and value
 )
 
-// Attrs is a set of key/value pairs that a record carries beside its payload: what is known of the connection that it came
-// over, or what the embedder wants to be found by. It never changes, so that records, batches and goroutines share it. Make
-// one set for many records, once for each connection for example: a block of a segment holds each of its sets once, and a
-// record of the same set as the record before it takes no further byte.
+// Attrs is a set of key/value pairs that a record has besides its payload: for instance facts about its connection, or values by
+// which the embedder wants to find it. It never changes, so records, batches and goroutines can share it. Make
+// one set for many records, for example one for each connection: a block of a segment contains each set once, and a
+// record with the same set as the record before it needs no further bytes for it.
 //
 // A nil *Attrs and the zero value are the empty set. All methods accept them.
 type Attrs struct {
@@ -160,7 +160,7 @@ func (a *Attrs) Size() int {
 	return itemSize + len(a.enc)
 }
 
-// encoded returns the set as a block has it, which has no empty ones.
+// encoded returns the encoding of the set in a block, "" for the empty set, which blocks do not contain.
 func (a *Attrs) encoded() string {
 	if a == nil {
 		return ""
@@ -168,7 +168,7 @@ func (a *Attrs) encoded() string {
 	return a.enc
 }
 
-// String writes the pairs for people: key="value", separated by spaces.
+// String returns the pairs as text: key="value", separated by spaces.
 func (a *Attrs) String() string {
 	var b strings.Builder
 	for key, value := range a.All() {

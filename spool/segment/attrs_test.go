@@ -65,7 +65,7 @@ func TestNewAttrs(t *testing.T) {
 	}
 }
 
-// TestAttrsOncePerBlock: a block has each set once, and a record of the same set as the one before it takes no further byte.
+// TestAttrsOncePerBlock: a block has each set once, and a record with the same set as the one before it needs no further bytes.
 func TestAttrsOncePerBlock(t *testing.T) {
 	var table AttrTable
 	var b []byte
@@ -108,7 +108,7 @@ func TestAttrsOncePerBlock(t *testing.T) {
 	}
 }
 
-// TestAttrsPlain: without attributes every byte is what it was before there were any.
+// TestAttrsPlain: the encoding of records without attributes has not changed.
 func TestAttrsPlain(t *testing.T) {
 	var table AttrTable
 	var none *Attrs
@@ -248,7 +248,7 @@ func TestAttrsShared(t *testing.T) {
 	if len(seen) != 3 { // with nil
 		t.Errorf("%d sets", len(seen))
 	}
-	// What is remembered of hostile files is bounded.
+	// The sets remembered from hostile files are bounded.
 	var a attrReader
 	for i := range 100_000 {
 		a.of(fmt.Appendf(nil, "\x01\x64\x00k%0100d", i))
@@ -258,7 +258,7 @@ func TestAttrsShared(t *testing.T) {
 	}
 }
 
-// FuzzAttrs: what is accepted as a set is what NewAttrs makes of its pairs, byte for byte.
+// FuzzAttrs: an accepted set is the encoding by NewAttrs of its pairs, byte for byte.
 func FuzzAttrs(f *testing.F) {
 	f.Add([]byte(attrsA.enc))
 	f.Add([]byte(attrsB.enc))

@@ -1,19 +1,19 @@
 package segment
 
-// In a block, an item of four bytes precedes a record whose attributes are not those of the record before it: it brings a set,
-// or says which of the block's earlier sets it is. So the sets need no table whose size would have to be known first, and
-// records without attributes are what they were without them.
+// In a block, an item of four bytes precedes a record whose attributes differ from those of the record before it: it is followed by
+// a new set, or contains the number of an earlier set of the block. So no table of sets is needed, whose size would have to be known
+// in advance, and the encoding of records without attributes is unchanged.
 const (
 	kindSet = 0x20 // bits 0–23: the length of the encoded set that follows
 	kindUse = 0x21 // bits 0–23: the number of a set of this block, from 0
 
 	itemSize = 4
-	// maxSets is how many sets a block has at most. No block of BlockTarget bytes has room for more, and a longer block has
-	// one record.
+	// maxSets is the maximum number of sets in a block. No block of BlockTarget bytes has room for more, and a longer block has
+	// only one record.
 	maxSets = 4096
 )
 
-// AttrTable knows which sets of attributes the block under construction has. The zero value is that of an empty block. It is
+// AttrTable records which sets of attributes the block under construction contains. The zero value is for an empty block. It is
 // not safe for concurrent use.
 type AttrTable struct {
 	current *Attrs
@@ -28,7 +28,7 @@ func (t *AttrTable) Reset() {
 	}
 }
 
-// Size returns how many bytes AppendRecord adds to the block for a record's attributes, beside RecordSize.
+// Size returns how many bytes AppendRecord adds to the block for a record's attributes, in addition to RecordSize.
 func (t *AttrTable) Size(a *Attrs) int {
 	if a.encoded() == "" {
 		return 0
@@ -50,7 +50,7 @@ func (t *AttrTable) size(a *Attrs) int {
 // appended by one AttrTable. It panics like the function AppendRecord.
 func (t *AttrTable) AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r, t) }
 
-// choose appends the item for a set if it is not the current one. A nil AttrTable is that of a block without sets.
+// choose appends the item for a set if it is not the current one. A nil AttrTable is for a block without sets.
 func (t *AttrTable) choose(dst []byte, a *Attrs) []byte {
 	if t == nil {
 		return appendSet(dst, a)
@@ -69,13 +69,13 @@ func (t *AttrTable) choose(dst []byte, a *Attrs) []byte {
 	return appendSet(dst, a)
 }
 
-// appendSet appends the item that brings a set.
+// appendSet appends the item of a new set, and the set.
 func appendSet(dst []byte, a *Attrs) []byte {
 	return append(le.AppendUint32(dst, uint32(len(a.enc))|kindSet<<24), a.enc...)
 }
 
-// cutItem cuts an item off the start of b, which begins with one or with a record: set is the set that it brings, if any, and
-// use the number of the one that it names. ok is false if there is no item, or none that is complete.
+// cutItem cuts an item off the start of b, which begins with an item or a record. set is the new set after the item, if any, otherwise
+// use is the number of the set in the item. ok is false if there is no complete item.
 func cutItem(b []byte) (set []byte, use uint32, rest []byte, ok bool) {
 	if len(b) < itemSize {
 		return nil, 0, b, false
@@ -117,11 +117,11 @@ func attrRecordLen(b []byte) (size, payload int, ok bool) {
 // attrCheck checks the attributes of a block while wellFormed goes through it.
 type attrCheck struct {
 	sets   uint32
-	chosen bool // the records so far have chosen one
+	chosen bool // an item has chosen a set
 }
 
-// next checks a record with attributes, and what precedes it. It returns the block from the record on, and the record's length;
-// 0 if there is no such record.
+// next checks a record with attributes, and the item before it, if any. It returns the block from the record on, and the record's
+// length; 0 if there is no such record.
 func (c *attrCheck) next(b []byte) (record []byte, n int) {
 	set, use, record, ok := cutItem(b)
 	switch {
@@ -135,22 +135,22 @@ func (c *attrCheck) next(b []byte) (record []byte, n int) {
 	case use >= c.sets:
 		return nil, 0
 	}
-	// An item serves the record after it, and a record needs one before it.
+	// An item must be followed by a record with attributes, and such a record needs an item somewhere before it.
 	if n, _, ok = attrRecordLen(record); !ok || !c.chosen {
 		return nil, 0
 	}
 	return record, n
 }
 
-// attrReader follows the attributes through blocks that are well formed.
+// attrReader decodes the attributes in blocks that are well formed.
 type attrReader struct {
 	current *Attrs
 	sets    []*Attrs          // of the block
-	known   map[string]*Attrs // of the blocks so far, so that a set that all blocks share is one
-	size    int               // of the known ones, in bytes
+	known   map[string]*Attrs // of the blocks so far, so that equal sets of several blocks become one *Attrs
+	size    int               // of the known sets, in bytes
 }
 
-// maxKnown bounds the known sets in bytes.
+// maxKnown is the maximum size of the known sets in bytes.
 const maxKnown = 256 << 10
 
 // reset begins a new block.
@@ -160,7 +160,7 @@ func (a *attrReader) reset() {
 	}
 }
 
-// next returns the attributes of the next record, and b from where that begins.
+// next returns the attributes of the next record, and b from the start of that record.
 func (a *attrReader) next(b []byte) (attrs *Attrs, record []byte) {
 	set, use, rest, ok := cutItem(b)
 	switch {
@@ -174,7 +174,7 @@ func (a *attrReader) next(b []byte) (attrs *Attrs, record []byte) {
 	return a.current, rest
 }
 
-// of returns an encoded set.
+// of decodes a set.
 func (a *attrReader) of(enc []byte) *Attrs {
 	if s := a.known[string(enc)]; s != nil {
 		return s

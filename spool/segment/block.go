@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// Type says what a block holds.
+// Type is the kind of a block's contents.
 type Type uint8
 
 // The types of blocks.
@@ -23,23 +23,23 @@ type BlockHeader struct {
 	Generation uint64
 	// Offset of the block in the file, a multiple of 16.
 	Offset int64
-	// First is the sequence number of the block's first record; without records, of the next one to come.
+	// First is the sequence number of the block's first record; in a block without records, that of the next record.
 	First uint64
 	// Count of records; 0 for the other types.
 	Count uint32
-	// Durable: every byte of the file below it was on stable storage before this block was written. Readers tell torn
-	// tails from damage by it, so a mark that promises too much turns what a power cut took into an alarm, and one that
-	// promises too little turns damage into silence. At most Offset.
+	// Durable is an offset below which every byte of the file was on stable storage before this block was written. Readers use it
+	// to distinguish torn tails from damage. If it is too high, the effect of a power cut is reported as damage; if it is too low,
+	// damage is not reported. At most Offset.
 	Durable uint32
 	Type    Type
 }
 
 // Stamp completes a block: it fills the first BlockHeaderSize bytes of block, which is followed by the payload.
-// It allocates nothing, and may be called again for the same payload when the block has to go elsewhere after a failed
+// It allocates nothing, and may be called again for the same payload if the block must be written elsewhere after a failed
 // write. The caller pads the block with zeros to the next multiple of 16 (see Align).
 //
-// It panics if the header breaks the format (a block over MaxBlock, an offset that is no multiple of 16 or beyond
-// MaxSize, a mark above the offset, a count of 0 in a block of records): readers would take such a block for damage.
+// It panics if the header violates the format (a block over MaxBlock, an offset that is not a multiple of 16 or beyond
+// MaxSize, a mark above the offset, a count of 0 in a block of records): readers would treat such a block as damage.
 func Stamp(block []byte, h BlockHeader) {
 	if field := h.impossible(len(block)); field != "" {
 		panic(fmt.Sprintf("segment: block of %d bytes with an impossible %s: %+v", len(block), field, h))
@@ -54,7 +54,7 @@ func Stamp(block []byte, h BlockHeader) {
 	le.PutUint32(block[4:], sum)
 }
 
-// impossible names the field that no writer could have put before a block of n bytes, or is empty.
+// impossible returns the name of a field that violates the format for a block of n bytes, "" if there is none.
 func (h *BlockHeader) impossible(n int) string {
 	switch {
 	case n < BlockHeaderSize || n > MaxBlock:
@@ -73,8 +73,8 @@ func (h *BlockHeader) impossible(n int) string {
 	return ""
 }
 
-// checksum returns the CRC of a block, using its first 8 bytes, which the CRC does not cover, as scratch: an array of
-// our own would escape to the heap through crc32's function variables.
+// checksum returns the CRC of a block. It uses the first 8 bytes of the block, which the CRC does not cover, as scratch space: a
+// local array would escape to the heap through crc32's function variables.
 func checksum(block []byte, generation uint64, offset int64) uint32 {
 	scratch := block[:8]
 	le.PutUint64(scratch, generation)
@@ -84,7 +84,7 @@ func checksum(block []byte, generation uint64, offset int64) uint32 {
 	return crc32.Update(sum, castagnoli, block[8:])
 }
 
-// intact reports whether a block's checksum holds. It leaves the block as it was, but uses its first bytes meanwhile.
+// intact reports whether a block's checksum is right. It changes the first 8 bytes temporarily, and restores them.
 func intact(block []byte, generation uint64, offset int64) bool {
 	tag, sum := le.Uint32(block), le.Uint32(block[4:])
 	got := checksum(block, generation, offset)
@@ -93,7 +93,7 @@ func intact(block []byte, generation uint64, offset int64) bool {
 	return tag == uint32(generation) && got == sum
 }
 
-// readBlockHeader decodes the header at the start of b, which holds at least BlockHeaderSize bytes, without its checksum.
+// readBlockHeader decodes the header at the start of b, which holds at least BlockHeaderSize bytes. It does not check the checksum.
 func readBlockHeader(b []byte, offset int64) (h BlockHeader, length int, ok bool) {
 	h = BlockHeader{
 		Generation: uint64(le.Uint32(b)), // a block has only the low half
@@ -110,8 +110,8 @@ func readBlockHeader(b []byte, offset int64) (h BlockHeader, length int, ok bool
 	return h, int(n), h.impossible(int(n)) == ""
 }
 
-// wellFormed reports whether a payload is exactly count records, with their attributes. The checksum has already passed, so only a faulty
-// writer fails here; but no code after this check has to be careful.
+// wellFormed reports whether a payload is exactly count records, with their attributes. The checksum was right, so only the block of a
+// faulty writer can fail this check; code after it can rely on the structure.
 func wellFormed(payload []byte, count uint32) bool {
 	var attrs attrCheck
 	for ; count > 0; count-- {

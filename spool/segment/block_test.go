@@ -54,7 +54,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
-// panics returns what f panics with.
+// panics returns the value with which f panics.
 func panics(f func()) (msg string) {
 	defer func() { msg = fmt.Sprint(recover()) }()
 	f()
@@ -136,7 +136,7 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestHole: what a block leaves out, although it is valid and nothing lies before it, is lost.
+// TestHole: sequence numbers that a valid block leaves out, directly after another block, are lost.
 func TestHole(t *testing.T) {
 	m := newMade(t, testHeader(), 16)
 	m.records(1, 10, 0)

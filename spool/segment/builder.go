@@ -6,10 +6,10 @@ import (
 	"hash"
 )
 
-// Builder gathers a segment's footer while the segment is written.
+// Builder computes a segment's footer while the segment is written.
 //
-// Its cost is a pass over the headers of the records, which a writer has in its cache anyway, and 32 bytes of SHA-256 for
-// a block. It is not safe for concurrent use.
+// Its cost is a pass over the headers of the records, which the writer has just written and so has in the CPU cache, and SHA-256
+// over 32 bytes for each block. It is not safe for concurrent use.
 type Builder struct {
 	generation uint64
 	f          Footer
@@ -28,9 +28,9 @@ func NewBuilder(header []byte) (*Builder, error) {
 	return b, nil
 }
 
-// Add counts a block that Stamp has completed, in the order of the file. It allocates nothing but the index, which grows
-// by 12 bytes for 64 KiB. Blocks whose write failed are added to the segment they end up in, not to the one they were
-// meant for.
+// Add counts a block that Stamp has completed. Blocks must be added in the order of the file. It allocates only the index, which
+// grows by 12 bytes for 64 KiB. If the write of a block fails, the block must be added to the Builder of the segment in which it
+// is finally written.
 func (b *Builder) Add(offset int64, block []byte) {
 	h, _, _ := readBlockHeader(block, offset)
 	b.hash.Write(block[:BlockHeaderSize])
@@ -56,16 +56,16 @@ func (b *Builder) Add(offset int64, block []byte) {
 	b.f.Next = h.First + uint64(h.Count)
 }
 
-// Footer returns the footer as it would be now, but for the ledger. Its Index and Header may only be read.
+// Footer returns the footer as it would be now, without the ledger. Its Index and Header may only be read.
 func (b *Builder) Footer() Footer {
 	f := b.f
 	b.hash.Sum(f.Digest[:0])
 	return f
 }
 
-// Seal returns the bytes that seal the segment, footer and trailer, to be written at offset, where the next block would
-// begin, and with which the file must end. Everything below offset must be on stable storage before they are written:
-// the footer says so, and readers believe it.
+// Seal returns the bytes that seal the segment: footer and trailer. They must be written at offset, where the next block would
+// begin, and the file must end with them. Everything below offset must be on stable storage before they are written:
+// the footer says so, and readers rely on it.
 func (b *Builder) Seal(offset int64, ledger *Ledger) ([]byte, error) {
 	if offset%alignment != 0 || offset >= MaxSize-MaxBlock {
 		return nil, fmt.Errorf("segment: cannot seal at offset %d", offset)

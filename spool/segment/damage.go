@@ -5,22 +5,22 @@ import (
 	"math"
 )
 
-// Unbounded is the Last of a DamageError where nothing says how many records there were: the end of the file is missing,
-// and with it the footer that had the number.
+// Unbounded is the Last of a DamageError if the number of lost records is not known: the end of the file is missing,
+// and with it the footer that has the number.
 const Unbounded = math.MaxUint64
 
-// DamageError reports a damaged stretch of a segment: bytes that had been acknowledged and are not what was written. The
+// DamageError reports a damaged stretch of a segment: bytes that were acknowledged and are not what was written. The
 // records before and after it are intact. errors.Is reports it as ErrCorrupt.
 type DamageError struct {
-	// First and Last sequence numbers that are lost. Last is First−1 if no record was (a ledger, the footer, the
-	// header), and Unbounded if it is not known.
+	// First and Last are the first and last lost sequence number. Last is First−1 if no record was lost (but a ledger, the footer, or
+	// the header), and Unbounded if it is not known.
 	First uint64
 	Last  uint64
-	// Offset and End of the stretch in the file; End may be beyond the end of a file that was cut off. They are
-	// equal if the bytes are gone without a trace.
+	// Offset and End are the start and the end of the stretch in the file; End may be beyond the end of a truncated file. They are
+	// equal if records are missing although no bytes are.
 	Offset int64
 	End    int64
-	// Err is the error of the disk where it refused to return the bytes, and they were skipped: see
+	// Err is the error of the disk if it could not read the bytes, and they were skipped: see
 	// ReadOptions.SkipUnreadable.
 	Err error
 }
@@ -47,7 +47,7 @@ func (e *DamageError) Range() (Range, bool) {
 	return Range{e.First, e.Last}, e.Last >= e.First
 }
 
-// Is makes every DamageError an ErrCorrupt.
+// Is reports that every DamageError is an ErrCorrupt.
 func (e *DamageError) Is(target error) bool { return target == ErrCorrupt }
 
 // Unwrap returns the error of the disk, if any.

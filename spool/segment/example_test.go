@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// A segment is read record by record. Damage is reported where it is met; whoever goes on reads what lies behind it.
+// A segment is read record by record. Next reports damage where it is found; a caller that continues reads the records after it.
 func Example() {
 	f, err := os.Open("testdata/sealed-v2.seg")
 	if err != nil {
@@ -55,14 +55,14 @@ func Example() {
 	// 1007 2023-11-14T22:13:20.000001007Z invalid AddrPort 8 bytes
 }
 
-// The recovery of a segment whose writer was killed in the middle of a write: Scan finds where the segment ends, and its Builder
+// A segment whose writer was killed during a write is recovered: Scan finds where the segment ends, and its Builder
 // seals it there.
 func ExampleScan() {
 	file, err := os.ReadFile("testdata/active-v2.seg")
 	if err != nil {
 		log.Fatal(err)
 	}
-	file = file[:len(file)-100] // of the last block, only a part has reached the disk
+	file = file[:len(file)-100] // only a part of the last block has reached the disk
 	res, err := segment.Scan(bytes.NewReader(file), int64(len(file)), nil)
 	if err != nil {
 		log.Fatal(err)
@@ -70,7 +70,7 @@ func ExampleScan() {
 	fmt.Println("sealed:", res.Footer != nil)
 	fmt.Printf("records %d to %d, damage: %d\n", res.Header.First, res.Next-1, len(res.Damage))
 
-	seal, err := res.Builder.Seal(res.End, res.Ledger) // in a file: after what is below End has been synced
+	seal, err := res.Builder.Seal(res.End, res.Ledger) // in a real file, first sync everything below End
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -10,35 +10,35 @@ const (
 	// footerFixed is the length of a footer without index, header and ledger.
 	footerFixed    = 96
 	indexEntrySize = 12
-	// indexEvery is the distance in bytes at which blocks get an index entry. Small blocks, one for each 10 ms of a quiet
-	// listener, must not make the footer as long as the segment.
+	// indexEvery is the smallest distance in bytes between blocks that get an index entry. A quiet listener makes one small block
+	// each 10 ms; an entry for each would make the footer nearly as long as the segment.
 	indexEvery = 64 << 10
 )
 
 var trailerMagic = [4]byte{'P', 'E', 'N', 'D'}
 
-// IndexEntry says where a block begins.
+// IndexEntry is the start of a block.
 type IndexEntry struct {
 	Offset uint32
-	// First sequence number in the block; without records, the next one to come.
+	// First sequence number in the block; in a block without records, that of the next record.
 	First uint64
 }
 
 // Footer is the summary at the end of a sealed segment.
 type Footer struct {
-	// Records and Bytes (payloads only) that could be read when the segment was sealed.
+	// Records and Bytes (payloads only) count the records that could be read when the segment was sealed.
 	Records uint64
 	Bytes   uint64
-	// First sequence number, as in the header, and the number after the last one. Next − First − Records are damaged.
+	// First is the first sequence number, as in the header, Next the one after the last. Next − First − Records records are damaged.
 	First uint64
 	Next  uint64
-	// Earliest and Latest arrival, Unix nanoseconds; both 0 without records.
+	// Earliest and Latest are the first and the last arrival time, in Unix nanoseconds; both are 0 without records.
 	Earliest int64
 	Latest   int64
 	// Digest is the SHA-256 over the 32-byte headers of all blocks before the footer, in order. They hold the
 	// checksums of the payloads.
 	Digest [32]byte
-	// Header is a copy of the segment's header without its padding: it takes the place of a damaged one.
+	// Header is a copy of the segment's header without its padding, in case the header is damaged.
 	Header []byte
 	// Ledger at the end of the segment.
 	Ledger Ledger
@@ -46,8 +46,8 @@ type Footer struct {
 	Index []IndexEntry
 }
 
-// Encode returns the footer as the payload of a block. The error is that of a ledger without JSON (a year above 9999), or
-// of a footer that exceeds MaxBlock.
+// Encode returns the footer as the payload of a block. It returns an error if the ledger cannot be encoded as JSON (a year above
+// 9999), or if the footer exceeds MaxBlock.
 func (f *Footer) Encode() ([]byte, error) {
 	return f.append(nil)
 }
@@ -90,7 +90,7 @@ func DecodeFooter(payload []byte) (*Footer, error) {
 	if footerFixed+entries*indexEntrySize+header+js != int64(len(payload)) || !zero(payload[92:96]) {
 		return nil, fmt.Errorf("%w: impossible lengths in the footer", ErrCorrupt)
 	}
-	// From here on nothing has to be defended against: Seek trusts the index to be in order and within the numbers.
+	// These checks are needed because Seek relies on an index in order, with sequence numbers of this segment.
 	if f.First == 0 || f.Next < f.First || f.Records > f.Next-f.First || f.Earliest > f.Latest {
 		return nil, fmt.Errorf("%w: impossible counts in the footer", ErrCorrupt)
 	}

@@ -11,19 +11,19 @@ const Version = 2
 
 // Sizes, in bytes.
 const (
-	// BlockHeaderSize is the room to leave before a block's payload for Stamp to fill in.
+	// BlockHeaderSize is the size of the space before a block's payload that Stamp fills in.
 	BlockHeaderSize = 32
-	// BlockTarget is the length, header included, at which a writer closes a block of records. A record that is larger
+	// BlockTarget is the length, header included, at which a writer closes a block of records. A larger record
 	// has a block of its own.
 	BlockTarget = 64 << 10
-	// MaxBlock is the largest length of a block: a header, a set of attributes and the largest record. Readers refuse longer ones, so that
-	// a damaged length costs at most this much memory.
+	// MaxBlock is the largest length of a block: a header, a set of attributes and the largest record. Readers refuse longer blocks,
+	// so that a damaged length costs at most this much memory.
 	MaxBlock = BlockHeaderSize + itemSize + MaxAttrsSize + maxRecordOverhead + MaxRecord
 	// MaxHeader is the largest length of a segment's header.
 	MaxHeader = 1 << 20
 	// TrailerSize is the length of a sealed segment's last part.
 	TrailerSize = 32
-	// MaxSize is larger than every segment, whose offsets have 32 bits.
+	// MaxSize is larger than every segment, since offsets in a segment have 32 bits.
 	MaxSize = 1 << 32
 
 	alignment = 16

@@ -106,7 +106,7 @@ func above(all []uint64, seq uint64) (part []uint64) {
 	return part
 }
 
-// drainReader reads to the end: numbers ascend, damage ends before what follows it, and all ends.
+// drainReader reads to the end: sequence numbers ascend, damage ends before the next record, and there is an end.
 func drainReader(t *testing.T, r *Reader, size int, from uint64) (seqs []uint64) {
 	next := from
 	for range size + 10 {
@@ -136,7 +136,7 @@ func drainReader(t *testing.T, r *Reader, size int, from uint64) (seqs []uint64)
 	return nil
 }
 
-// FuzzHeader: what decodes encodes to the same header.
+// FuzzHeader: a decoded header is encoded to the same header again.
 func FuzzHeader(f *testing.F) {
 	for _, s := range fuzzSeeds(f) {
 		f.Add(s[:testHeaderLen(f)], true)
@@ -187,7 +187,7 @@ func sameJSON(t *testing.T, a, b any) bool {
 	return bytes.Equal(x, y)
 }
 
-// FuzzFooter: what decodes encodes to the same footer.
+// FuzzFooter: a decoded footer is encoded to the same footer again.
 func FuzzFooter(f *testing.F) {
 	m := goldenMade(f, true)
 	b := m.blocks[len(m.blocks)-1]

@@ -251,7 +251,7 @@ func (d *byteDecoder) footer(head []byte) {
 	d.want("digest", [32]byte(d.take(32)), sha256.Sum256(d.heads))
 	entries, header, js := d.u32(), d.u32(), d.u32()
 	d.zeros(4)
-	// The first block, and the one behind the large record: the others follow too closely.
+	// The first block, and the one after the large record: the others follow too closely.
 	d.want("index entries", entries, 2)
 	for _, want := range []struct {
 		offset int

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// headerFixed is the offset of the JSON. The fields before it have fixed positions, so that a header can be read with
-	// a hex dump and without a JSON parser.
+	// headerFixed is the offset of the JSON. The fields before it have fixed positions, so that they can be read in
+	// a hex dump, without a JSON parser.
 	headerFixed = 128
 )
 
@@ -25,7 +25,7 @@ var headerMagic = [8]byte([]byte(Magic))
 type Header struct {
 	// Version of the format; EncodeHeader always writes the current one.
 	Version uint16
-	// Generation is random and new for each life of a file: see NewGeneration.
+	// Generation is random, and new for each use of a file: see NewGeneration.
 	Generation uint64
 	// Segment is the segment's number in its spool, from 1.
 	Segment uint64
@@ -58,7 +58,7 @@ func NewGeneration() uint64 {
 	for {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
-		// The low half marks blocks. It is not zero, so that a search hurries through zeros.
+		// The low half marks blocks. It is not zero, so that a search skips zeros quickly.
 		if g := le.Uint64(b[:]); uint32(g) != 0 {
 			return g
 		}
@@ -66,7 +66,7 @@ func NewGeneration() uint64 {
 }
 
 // EncodeHeader returns the header's bytes, padded with zeros to a multiple of pad, which is a multiple of 16 (0: 16),
-// and sets h.Len and h.Version. The error lists every field that breaks the format.
+// and sets h.Len and h.Version. The error lists every field that violates the format.
 func EncodeHeader(h *Header, pad int) ([]byte, error) {
 	if pad == 0 {
 		pad = alignment
@@ -104,8 +104,8 @@ func EncodeHeader(h *Header, pad int) ([]byte, error) {
 	return b, nil
 }
 
-// headerSum returns the checksum of a header of n bytes. Bytes missing in b are zeros: copies of a header are kept
-// without the padding.
+// headerSum returns the checksum of a header of n bytes. Bytes missing in b count as zeros, because copies of a header have
+// no padding.
 func headerSum(b []byte, n int) uint32 {
 	b = b[:min(len(b), n)]
 	sum := crc32.Update(0, castagnoli, b[:16])
@@ -116,15 +116,15 @@ func headerSum(b []byte, n int) uint32 {
 	return sum
 }
 
-// zeros replace the padding, which a copy does not have.
+// zeros replace the missing padding of a copy.
 var zeros [4096]byte
 
 // trimHeader cuts the padding from an intact header.
 func trimHeader(b []byte) []byte { return b[:headerFixed+int(le.Uint32(b[20:]))] }
 
-// DecodeHeader decodes a header from the start of b. The padding at its end may be missing, as it is in the copies that
-// footers and stage records hold. The error is ErrVersion for an intact header of another version, and says which program
-// reads it, and ErrCorrupt for any other mistake.
+// DecodeHeader decodes a header from the start of b. The padding at its end may be missing, as it is in the copies in
+// footers and stage records. The error is ErrVersion for an intact header of another version, and says which program
+// reads it; it is ErrCorrupt for anything else that is wrong.
 func DecodeHeader(b []byte) (*Header, error) {
 	if len(b) < headerFixed {
 		return nil, fmt.Errorf("%w: %d bytes are too few for a segment header", ErrCorrupt, len(b))
@@ -136,8 +136,8 @@ func DecodeHeader(b []byte) (*Header, error) {
 	if n < headerFixed || n > MaxHeader || n%alignment != 0 {
 		return nil, fmt.Errorf("%w: impossible header length %d", ErrCorrupt, n)
 	}
-	// The checksum comes first: magic, version, length and checksum keep their places in every version, so that a
-	// flipped bit is never reported as another version, for which another program would be the cure.
+	// Check the checksum before the version: magic, version, length and checksum have the same places in every version. So a
+	// flipped bit is never reported as another version, for which the operator would look for another program.
 	if headerSum(b, int(n)) != le.Uint32(b[16:]) {
 		return nil, fmt.Errorf("%w: header checksum differs", ErrCorrupt)
 	}
@@ -156,8 +156,8 @@ func DecodeHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
-// decodeHeader decodes the fields of a header whose checksum holds. They are checked all the same: a header can be made by
-// another program, and its names end up in paths and keys.
+// decodeHeader decodes the fields of a header whose checksum is right. It checks them nevertheless: another program may have written
+// the header, and its names become parts of paths and keys.
 func decodeHeader(b []byte) (*Header, error) {
 	js := int64(le.Uint32(b[20:]))
 	class := int(b[88])
@@ -190,7 +190,7 @@ func decodeHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
-// validate joins all mistakes in the fields, so that a caller sees them at once.
+// validate returns one error for all invalid fields, so that a caller sees them together.
 func (h *Header) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("segment: header: "+format, args...)) }

@@ -20,19 +20,19 @@ func (t *Tally) Add(o Tally) {
 	t.Bytes += o.Bytes
 }
 
-// Sub returns t − o, nowhere below 0.
+// Sub returns t − o, with 0 instead of negative numbers.
 func (t Tally) Sub(o Tally) Tally {
 	return Tally{t.Records - min(t.Records, o.Records), t.Bytes - min(t.Bytes, o.Bytes)}
 }
 
-// Account is what a listener reports to its spool: the difference since its last report. It is passed by value and
+// Account is a listener's report to its spool: the difference since its last report. It is passed by value and
 // needs no allocation.
 type Account struct {
-	// Received counts what reached the listener, lost records included (their bytes where seen).
+	// Received counts the records that reached the listener, including lost ones (and their bytes if seen).
 	Received Tally
-	// Lost counts what the listener or the kernel below it could not keep.
+	// Lost counts the records that the listener or the kernel could not keep.
 	Lost Losses
-	// Filtered and Made count what was changed on purpose between the listener and the spool: see Ledger.
+	// Filtered and Made count the records that were dropped or added on purpose between the listener and the spool: see Ledger.
 	Filtered Tally
 	Made     Tally
 	// Socket is the SO_COOKIE of the socket this report is about, 0 for none.
@@ -41,7 +41,7 @@ type Account struct {
 	Drops uint64
 }
 
-// Add adds the counts of o to a. Socket and Drops stay: a report is about one socket at most.
+// Add adds the counts of o to a. Socket and Drops do not change: a report is about one socket at most.
 func (a *Account) Add(o Account) {
 	a.Received.Add(o.Received)
 	a.Lost.Add(o.Lost)
@@ -49,21 +49,21 @@ func (a *Account) Add(o Account) {
 	a.Made.Add(o.Made)
 }
 
-// Unaccounted marks a time for which the balance can only be bounded, since the process or the machine died: what was
-// buffered then is gone. It is written by the Open that follows.
+// Unaccounted is a period in which the process or the machine died, so that records in memory were lost. Their number can only be
+// bounded. The next Open adds it.
 type Unaccounted struct {
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
 	// Known counts records that a ledger block had counted as received and that are neither kept nor lost by cause.
 	Known Tally `json:"known"`
-	// AtMostBytes bounds what may have been taken beyond Known: the memory budget of the time.
+	// AtMostBytes is an upper bound of the bytes of records that may have been accepted beyond Known: the memory budget at that time.
 	AtMostBytes uint64 `json:"at_most_bytes"`
 }
 
-// Delivery is the ledger's account of one destination.
+// Delivery is the ledger's entry for one destination.
 type Delivery struct {
 	Tally
-	// Through is the sequence number up to which everything was delivered or is damaged.
+	// Through is the sequence number up to which every record was delivered or is damaged.
 	Through uint64 `json:"through"`
 	// Forgotten is set for a destination that the operator gave up.
 	Forgotten bool `json:"forgotten,omitempty"`
@@ -74,27 +74,27 @@ type Delivery struct {
 //	received + made = kept + buffered + filtered + sum(lost) + sum(unaccounted.known)
 //	kept            = delivered(d) + pending(d) + damaged    for every destination d that is owed everything
 //
-// The first equation holds in records. It holds in bytes too if whoever changes records counts the bytes that are added as
-// made, and those that are removed as filtered; an embedder's own code may not do so, and nothing depends on it.
+// The first equation holds in records. It holds in bytes too if code that changes records counts added bytes as
+// made, and removed bytes as filtered. An embedder's code may not do so, and nothing depends on it.
 //
-// Its JSON writes counters as numbers, also those above 2^53, which Go reads exactly; other readers have to take care.
+// In its JSON, counters are numbers, even above 2^53, which Go reads exactly but other readers may not.
 type Ledger struct {
 	Version int `json:"version"`
 	// Time when the counters were read.
 	Time     time.Time `json:"time"`
 	Received Tally     `json:"received"`
-	// Made counts records beyond those received: n − 1 for a record that was split into n. Its bytes are those by which
+	// Made counts records that were added to the received ones: n − 1 for a record that was split into n. Its bytes are those by which
 	// records have grown.
 	Made Tally `json:"made,omitzero"`
 	// Filtered counts records that were dropped on purpose. Its bytes include those by which records have shrunk.
 	Filtered Tally `json:"filtered,omitzero"`
-	// Kept counts what was written to the log.
+	// Kept counts the records that were written to the log.
 	Kept Tally `json:"kept"`
 	// Lost by cause; a cause that never occurred is left out of the JSON.
 	Lost Losses `json:"lost"`
-	// Damaged counts kept records that the disk no longer returns (bytes as far as known).
+	// Damaged counts kept records that can no longer be read (bytes as far as known).
 	Damaged Tally `json:"damaged"`
-	// Sockets holds the drop baseline per SO_COOKIE.
+	// Sockets holds the kernel drop counter that was last accounted for, by SO_COOKIE.
 	Sockets      map[uint64]uint64   `json:"sockets,omitempty"`
 	Unaccounted  []Unaccounted       `json:"unaccounted,omitempty"`
 	Destinations map[string]Delivery `json:"destinations,omitempty"`
@@ -109,7 +109,7 @@ func (l *Ledger) Clone() *Ledger {
 	return &c
 }
 
-// UnaccountedSince returns the entries that l has over an earlier ledger of the same spool: a manifest's loss lines.
+// UnaccountedSince returns the entries that l has and an earlier ledger of the same spool does not: a manifest's loss lines.
 func (l *Ledger) UnaccountedSince(earlier *Ledger) []Unaccounted {
 	n := len(earlier.Unaccounted)
 	if n == 0 {
@@ -132,7 +132,7 @@ func (l *Ledger) Entered() Tally {
 	return t
 }
 
-// Settled returns what is known of what came in: kept, filtered, lost and unaccounted.
+// Settled returns the part of Entered whose outcome is known: kept, filtered, lost and unaccounted.
 func (l *Ledger) Settled() Tally {
 	t := l.Kept
 	t.Add(l.Filtered)
@@ -143,20 +143,20 @@ func (l *Ledger) Settled() Tally {
 	return t
 }
 
-// Buffered returns what was received or made and is neither kept nor filtered nor lost nor unaccounted: what waits in
-// memory. It is 0, not negative, where the balance does not close.
+// Buffered returns the records that were received or made and are neither kept nor filtered nor lost nor unaccounted: they wait in
+// memory. It is 0, not negative, if the ledger does not balance.
 func (l *Ledger) Buffered() Tally { return l.Entered().Sub(l.Settled()) }
 
-// Balance checks both equations as far as the ledger alone can tell: no more records may be settled than came in, and no
-// more damaged, or delivered anywhere, than was kept. What is buffered and pending is not in the ledger: its owner
-// compares Buffered with what it really holds.
+// Balance checks both equations as far as possible with the ledger alone: no more records may be settled than came in, and no
+// more may be damaged, or delivered to one destination, than were kept. The ledger does not count buffered and pending records: its
+// owner must compare Buffered with the records in its memory.
 func (l *Ledger) Balance() error {
 	var errs []error
 	// Not in bytes: see Ledger.
 	if s, e := l.Settled(), l.Entered(); s.Records > e.Records {
 		errs = append(errs, fmt.Errorf("segment: ledger: kept, filtered, lost and unaccounted %d records, received and made %d", s.Records, e.Records))
 	}
-	// within reports what of the parts exceeds the whole.
+	// within adds an error for each count of a part that exceeds the whole.
 	within := func(part string, p Tally, whole string, w Tally) {
 		if p.Records > w.Records {
 			errs = append(errs, fmt.Errorf("segment: ledger: %s %d records, %s %d", part, p.Records, whole, w.Records))

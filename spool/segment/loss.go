@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Cause says why a record that reached the host was not kept.
+// Cause is the reason why a record that reached the host was not kept.
 type Cause uint8
 
 // The causes of loss. Their order is part of this package's API, so a new one comes last; their names are part of every
@@ -28,12 +28,12 @@ const (
 	// SpoolFull: the quota was used up. The spool rejected the record, or the kernel dropped it while the listener had to
 	// wait for the spool.
 	SpoolFull
-	// Other: causes that a newer version counted under names that this version does not know. They are added up here, so
-	// that the balance closes all the same.
+	// Other: the sum of all causes whose names this version does not know, because a newer version has counted them. So the
+	// ledger still balances.
 	Other
-	// GivenUp: the listener was closed before the sink had taken the record, which was in hand or still queued in a socket.
+	// GivenUp: the listener was closed before the sink had accepted the record, which was in memory or still queued in a socket.
 	GivenUp
-	// Refused: what the peer of a connection over a limit had already sent.
+	// Refused: bytes that the peer of a connection over a limit had already sent.
 	Refused
 	// Panicked: code that the program has added to a listener (a Framer, a Transform, the choice of a Route) panicked.
 	Panicked
@@ -75,20 +75,20 @@ func ParseCause(name string) (Cause, error) {
 // Loss counts lost records.
 type Loss struct {
 	Records uint64
-	// Bytes of those whose bytes were seen: all of them, unless BytesUnknown is set.
+	// Bytes is the number of lost bytes that were seen: all of them, unless BytesUnknown is set.
 	Bytes uint64
 	// BytesUnknown is set once a record of unknown length was lost. JSON then has null for the bytes, never 0.
 	BytesUnknown bool
-	// AtLeast marks a count of records that is only a lower bound: aggregates of UDP GRO, and the rest of a stream that was
+	// AtLeast marks a count of records that is only a lower bound: for aggregates of UDP GRO, and for the rest of a stream that was
 	// cut off, in which frames could not be distinguished.
 	AtLeast bool
-	// AtMost marks a count of records that includes an upper bound: datagrams that could not be read from a socket, of
-	// which only the memory that they take is known.
+	// AtMost marks a count of records that includes an upper bound: for datagrams that could not be read from a socket, of
+	// which only the memory that they use is known.
 	AtMost bool
 }
 
-// lossJSON is Loss in JSON. Seen keeps the known part of unknown bytes, without which the balance of bytes would not
-// close any more once a ledger was read back.
+// lossJSON is Loss in JSON. Seen is the number of seen bytes if others are unknown. Without it the bytes would no longer balance
+// after a ledger was read back.
 type lossJSON struct {
 	Records uint64  `json:"records"`
 	Bytes   *uint64 `json:"bytes"`
@@ -97,8 +97,8 @@ type lossJSON struct {
 	AtMost  bool    `json:"at_most,omitempty"`
 }
 
-// MarshalJSON writes {"records":n,"bytes":n}, or null for bytes that are unknown, then with "bytes_seen" for those that
-// are known among them; "at_least":true marks a lower bound, "at_most":true an upper one.
+// MarshalJSON writes {"records":n,"bytes":n}. If bytes are unknown, "bytes" is null, and "bytes_seen" has the number of known
+// bytes; "at_least":true marks a lower bound, "at_most":true an upper one.
 func (l Loss) MarshalJSON() ([]byte, error) {
 	j := lossJSON{Records: l.Records, Bytes: &l.Bytes, AtLeast: l.AtLeast, AtMost: l.AtMost}
 	if l.BytesUnknown {
@@ -131,8 +131,8 @@ func (l *Loss) Add(o Loss) {
 	l.AtMost = l.AtMost || o.AtMost
 }
 
-// sub returns what l has over an earlier count. The flags stay where records were added: which of them it was whose
-// bytes were unknown is not recorded.
+// sub returns what l adds to an earlier count. If records were added, the flags of l stay set, because it is not recorded for which
+// records they were set.
 func (l Loss) sub(earlier Loss) Loss {
 	d := Tally{l.Records, l.Bytes}.Sub(Tally{earlier.Records, earlier.Bytes})
 	return Loss{
@@ -152,8 +152,8 @@ func (l *Losses) Add(o Losses) {
 	}
 }
 
-// Sub returns what was lost since an earlier count of the same spool: a manifest's loss lines. A count that has become
-// smaller, which a sound ledger cannot, gives 0.
+// Sub returns the losses since an earlier count of the same spool: a manifest's loss lines. A count that has become
+// smaller, which should not happen, gives 0.
 func (l Losses) Sub(earlier Losses) Losses {
 	for c := range l {
 		l[c] = l[c].sub(earlier[c])
@@ -180,7 +180,7 @@ func (l *Losses) All() iter.Seq2[Cause, Loss] {
 	}
 }
 
-// Text writes the lost records by cause for people: "spool_full 12, given_up at least 3".
+// Text returns the lost records by cause as text: "spool_full 12, given_up at least 3".
 func (l *Losses) Text() string {
 	var b strings.Builder
 	for c, x := range l.All() {
@@ -199,7 +199,7 @@ func (l *Losses) Text() string {
 	return b.String()
 }
 
-// MarshalJSON writes an object by name of cause, in the order of the causes. A cause that never occurred is left out.
+// MarshalJSON writes an object with the names of the causes as keys, in their order. A cause that never occurred is left out.
 func (l Losses) MarshalJSON() ([]byte, error) {
 	b := []byte{'{'}
 	for c, x := range l.All() {
@@ -215,7 +215,7 @@ func (l Losses) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// UnmarshalJSON is the reverse of MarshalJSON. Causes it does not know are added to Other.
+// UnmarshalJSON is the reverse of MarshalJSON. It adds causes that it does not know to Other.
 func (l *Losses) UnmarshalJSON(b []byte) error {
 	if bytes.Equal(b, []byte("null")) {
 		return nil

@@ -51,8 +51,8 @@ func readAll(tb testing.TB, r *Reader) (events []event) {
 	}
 }
 
-// expect says what a reader must return for m with some of its blocks (by index) no longer valid. It is the rule of
-// FORMAT.md once more, worked out from what the writer knows instead of from the bytes. The segment ends before block
+// expect returns what a reader must return for m with some of its blocks (by index) no longer valid. It implements the rule of
+// FORMAT.md again, from the writer's data instead of from the bytes. The segment ends before block
 // torn.
 func (m *made) expect(broken func(i int) bool) (events []event, torn int) {
 	var mark int64
@@ -179,7 +179,7 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// testFlip flips each bit of every block's header, and one in every third byte behind it.
+// testFlip flips each bit of every block's header, and one in every third byte after it.
 func (m *made) testFlip(t *testing.T) {
 	data := bytes.Clone(m.data)
 	for i, b := range m.blocks {
@@ -295,7 +295,7 @@ func (m *made) testTruncate(t *testing.T) {
 			if i >= 0 && next != 0 {
 				d.Last = next - 1
 			}
-			if i >= 0 || m.sealed { // else only padding lacks
+			if i >= 0 || m.sealed { // otherwise only padding is missing
 				want = append(want, event{damage: d})
 			}
 			r, err := NewReader(bytes.NewReader(m.data), cut, &ReadOptions{Durable: size, Next: next})
@@ -309,7 +309,7 @@ func (m *made) testTruncate(t *testing.T) {
 	}
 }
 
-// testShift inserts a copy of each block behind itself: everything behind it stands in a wrong place.
+// testShift inserts a copy of each block after itself: everything after it is at a wrong offset.
 func (m *made) testShift(t *testing.T) {
 	for i, b := range m.blocks {
 		data := slices.Concat(m.data[:Align(b.end)], m.data[b.off:Align(b.end)], m.data[Align(b.end):])
@@ -324,7 +324,7 @@ func (m *made) testShift(t *testing.T) {
 			}
 		}
 		got := readAll(t, r)
-		if m.sealed && i < len(m.blocks)-1 { // behind the footer itself nothing is looked at
+		if m.sealed && i < len(m.blocks)-1 { // nothing after the footer itself is read
 			d := DamageError{First: b.next, Last: Unbounded, Offset: Align(b.end), End: int64(len(data))}
 			if m.blocks[i+1].typ == FooterBlock {
 				d.Last = b.next - 1

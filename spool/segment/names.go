@@ -5,7 +5,7 @@ import "fmt"
 // SpoolIDLen is the length of a spool's id, in characters.
 const SpoolIDLen = 26
 
-// Names are safe in a path, a key of S3 and a log line alike. Every package checks them here.
+// Names are safe in paths, S3 keys and log lines. Every package checks them with the functions of this file.
 const (
 	maxClass       = 32
 	maxDestination = 64
@@ -27,7 +27,7 @@ func CheckClass(class string) error {
 	return nil
 }
 
-// CheckDestination returns an error unless name, which is a destination's, matches [a-z0-9_-]{1,64}.
+// CheckDestination returns an error unless the name of a destination matches [a-z0-9_-]{1,64}.
 func CheckDestination(name string) error {
 	if len(name) < 1 || len(name) > maxDestination || !only(name, "_-") {
 		return fmt.Errorf("destination %q does not match [a-z0-9_-]{1,%d}", name, maxDestination)

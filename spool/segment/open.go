@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// file is an opened segment: what its ends say, and a walker at its first block.
+// file is an opened segment: its header and footer, and a walker at its first block.
 type file struct {
 	walker
 	header *Header
@@ -25,7 +25,7 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 	f.w = window{r: r, size: size, skip: o.SkipUnreadable}
 	var sealed seal
 	var err error
-	// Nothing is read ahead yet: a spool opens a hundred thousand segments just for their ends.
+	// Do not read ahead yet: a spool opens a hundred thousand segments only for their headers and footers.
 	if o.End == 0 && !o.Growing {
 		if sealed, err = f.readSeal(); err != nil {
 			return nil, err
@@ -48,7 +48,7 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 	switch {
 	case o.End != 0:
 		f.end = min(size, o.End)
-	case sealed.generation != h.Generation: // none, or that of a recycled file's former life
+	case sealed.generation != h.Generation: // no trailer, or the old one of a recycled file
 	case sealed.footer == nil || !sealed.fits(h): // it was sealed, so everything in it had been synced
 		f.recordsEnd, f.durable = sealed.offset, size
 	default:
@@ -79,10 +79,10 @@ func (f *file) readHeader() error {
 	return err
 }
 
-// behead puts a copy in the place of a damaged header.
+// behead uses a copy instead of a damaged header; false if there is none.
 func (f *file) behead(s seal, known *Header) bool {
 	if known != nil && known.validate() == nil && known.Len >= headerFixed {
-		f.header = known // first: the caller knows which life of a recycled file this is
+		f.header = known // preferred, since the footer may be an old one of a recycled file
 	} else if s.footer != nil {
 		if h, err := DecodeHeader(s.footer.Header); err == nil && h.Generation == s.generation {
 			f.header, f.rawHeader = h, s.footer.Header
@@ -128,8 +128,8 @@ func (f *file) readSeal() (s seal, err error) {
 	if s.generation, s.offset, ok = decodeTrailer(b); !ok || s.offset > size-TrailerSize-BlockHeaderSize {
 		return seal{}, nil
 	}
-	// A walker that sees nothing but the footer checks it like any other block. It has to end where the trailer begins:
-	// a trailer elsewhere was not written as this file's end.
+	// Use the walker to check the footer like any other block. It must end where the trailer begins: otherwise the trailer
+	// does not belong to this footer.
 	f.generation, f.end, f.seq = s.generation, size-TrailerSize, 1
 	h, block, err := f.block(s.offset)
 	if err != nil || block == nil || h.Type != FooterBlock || Align(s.offset+int64(len(block)))+TrailerSize != size {

@@ -5,31 +5,32 @@ import (
 	"slices"
 )
 
-// ReadOptions say what the caller knows about a segment beyond its bytes. The zero value suits a file that no process writes
-// to.
+// ReadOptions say what the caller knows about a segment in addition to its bytes. The zero value suits a file that no process
+// writes to.
 type ReadOptions struct {
-	// End, if not 0, bounds what is read in an active segment: the writer's position. The reader does not look for a trailer.
+	// End, if not 0, is the offset at which reading of an active segment stops: the writer's position. The reader does not look for
+	// a trailer.
 	End int64
-	// Durable is an offset below which everything is known to have been on stable storage: what is invalid below it is
-	// damage, not a torn tail. Marks in the file count without it. Give the file's size if the file is known to have
+	// Durable is an offset below which everything is known to have been on stable storage: an invalid stretch below it is
+	// damage, not a torn tail. Marks in the file count in addition. Pass the file's size if the file is known to have
 	// been sealed, or closed in order.
 	Durable int64
-	// Next, if not 0, is the sequence number after the segment's last record: the next segment's first. Blocks that go
-	// beyond it do not count, since they were written again to the next segment after a failed write; and whatever is
-	// missing below it is damage. An intact footer has it, and this is not looked at.
+	// Next, if not 0, is the sequence number after the segment's last record: the next segment's first. Blocks beyond it
+	// are ignored, since they were written again to the next segment after a failed write; records missing
+	// below it are damaged. If the footer is intact, its own value is used instead.
 	Next uint64
-	// Segment, if not 0, is the number that the header must have: a file that was renamed by mistake, or recycled by
-	// halves, is refused.
+	// Segment, if not 0, is the number that the header must have. A file that was renamed by mistake, or only partly recycled,
+	// is refused.
 	Segment uint64
-	// Header, if not nil, is a copy from elsewhere (with its Len), which takes the place of the file's own header if that
-	// is damaged. Without it the footer's copy does.
+	// Header, if not nil, is a copy from another file (with its Len). It is used if the file's own header
+	// is damaged. Without it the footer's copy is used.
 	Header *Header
-	// Growing: a process writes to the file. The first block that is not valid yet ends the reading for now: Next returns
-	// io.EOF, and looks again when it is called again. Damage and torn tails cannot be told from it; read the file without
+	// Growing: a process writes to the file. Reading stops for now at the first block that is not valid yet: Next returns
+	// io.EOF, and the following call tries that block again. Damage and torn tails look the same; read the file without
 	// Growing once it is sealed, or once a later segment has begun. The reader does not look for a trailer.
 	Growing bool
-	// SkipUnreadable turns what the disk refuses to return into damage. Without it a failed read is an error, after
-	// which the same call may be tried again. Set it after enough attempts: what is reported as damage will
+	// SkipUnreadable turns stretches that the disk cannot read into damage. Without it a failed read is an error, after
+	// which the same call may be tried again. Set it only after enough attempts: records that are reported as damaged will
 	// be written off.
 	SkipUnreadable bool
 }
@@ -39,7 +40,7 @@ type ReadOptions struct {
 // concurrent use; any number of Readers may share a file.
 type Reader struct {
 	f    *file
-	rest *Header // what Begin makes of the header
+	rest *Header // the header with the First that was passed to Begin; nil without Begin
 
 	from  uint64 // records below it are skipped
 	seq   uint64 // of the first record in block
@@ -47,10 +48,10 @@ type Reader struct {
 	attrs attrReader
 }
 
-// NewReader returns a Reader of the segment in the first size bytes of r. nil options suit a file that no process writes to.
+// NewReader returns a Reader of the segment in the first size bytes of r. Nil options suit a file that no process writes to.
 //
-// The error is ErrVersion for a segment of another version, and ErrCorrupt if the header is damaged and no footer has a
-// copy of it. No other damage stops it: see Next.
+// The error is ErrVersion for a segment of another version, and ErrCorrupt if the header is damaged and neither o nor a footer
+// has a copy of it. No other damage is an error: see Next.
 func NewReader(r io.ReaderAt, size int64, o *ReadOptions) (*Reader, error) {
 	if o == nil {
 		o = new(ReadOptions)
@@ -70,8 +71,7 @@ func (r *Reader) Header() *Header {
 	return r.f.header
 }
 
-// Begin makes the segment begin with the record of the given sequence number, for a caller that reads its Header and reads from
-// there: what comes before is not read.
+// Begin makes the segment appear to begin with the record of the given sequence number: in Header, and for Next.
 func (r *Reader) Begin(seq uint64) error {
 	h := *r.f.header
 	h.First = seq
@@ -86,11 +86,11 @@ func (r *Reader) Footer() (*Footer, bool) { return r.f.footer, r.f.footer != nil
 // the header is the one of ReadOptions.
 func (r *Reader) HeaderBytes() []byte { return r.f.rawHeader }
 
-// FooterBytes returns the payload of the footer block, for DecodeFooter, and nil where Footer returns false.
+// FooterBytes returns the payload of the footer block, for DecodeFooter, and nil if Footer returns false.
 func (r *Reader) FooterBytes() []byte { return r.f.rawFooter }
 
 // Seek makes Next continue with the record of the given sequence number, or with the first one after it if there is none.
-// In a sealed segment that costs reading at most 64 KiB and a block; in others, and without a footer, everything before.
+// In a sealed segment it has to read at most 64 KiB and a block; without a footer, everything before the record.
 func (r *Reader) Seek(seq uint64) error {
 	f := r.f
 	r.from = seq
@@ -110,17 +110,17 @@ func (r *Reader) Seek(seq uint64) error {
 	case seq < r.seq:
 		f.rewind(int64(f.header.Len), f.header.First)
 	default:
-		return nil // ahead: Next skips what is in between
+		return nil // seq is ahead: Next skips the records in between
 	}
 	r.block, r.seq = nil, f.seq
 	return nil
 }
 
-// Next returns the next record and its sequence number. rec.Data may be used until the next call, rec.Attrs
-// without end.
+// Next returns the next record and its sequence number. rec.Data may be used only until the next call, rec.Attrs
+// also afterwards.
 //
 // The error is io.EOF at the end, and a *DamageError once for each damaged stretch: the next call continues after the
-// stretch. Any other error is that of a read that failed; the next call retries it.
+// stretch. Any other error is a failed read; the next call retries it.
 func (r *Reader) Next() (seq uint64, rec Record, err error) {
 	for {
 		for len(r.block) > 0 {
@@ -155,7 +155,7 @@ func (r *Reader) advance() error {
 	case damaged:
 		r.seq = f.seq
 		if d.Last < r.from && d.First < r.from {
-			return nil // before what Seek asked for
+			return nil // before the record passed to Seek
 		}
 		d.First = max(d.First, r.from)
 		return d

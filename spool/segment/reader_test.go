@@ -132,7 +132,7 @@ func TestSeekCost(t *testing.T) {
 	}
 }
 
-// TestBounds: what the caller knows about a segment bounds what is read.
+// TestBounds: ReadOptions limit which records are read.
 func TestBounds(t *testing.T) {
 	m := mutants(t)["active unsynced"]
 	at := func(i int) int64 { return m.blocks[i].off }
@@ -218,7 +218,7 @@ func TestHeaderDamaged(t *testing.T) {
 	}
 }
 
-// TestTrailerDamaged: the footer is found again by walking up to it, and its mark still tells damage.
+// TestTrailerDamaged: walking to the footer finds it, and its mark still shows damage.
 func TestTrailerDamaged(t *testing.T) {
 	m := mutants(t)["sealed"]
 	for i := range TrailerSize {
@@ -287,7 +287,7 @@ func TestReadErrors(t *testing.T) {
 	}
 }
 
-// TestSkipUnreadable: sectors that the disk refuses cost the blocks they hold, and the reason is told.
+// TestSkipUnreadable: the blocks in unreadable sectors are reported as damage, with the disk's error.
 func TestSkipUnreadable(t *testing.T) {
 	for _, sealed := range []bool{false, true} {
 		m := newMade(t, testHeader(), 4096)

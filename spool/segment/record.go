@@ -18,18 +18,18 @@ const (
 	kindNone = 0
 	kind4    = 4
 	kind6    = 6
-	// kindAttrs is added to the kind of a record that has attributes. A byte of a kind at or above it begins no plain record.
+	// kindAttrs is added to the kind of a record that has attributes. No record without attributes has a kind at or above it.
 	kindAttrs = 0x10
 )
 
 // Record is one datagram or one framed message.
 type Record struct {
-	// Time of arrival, Unix nanoseconds. Whoever makes the Record sets it: 0 is 1970.
+	// Time of arrival, Unix nanoseconds. The code that creates the Record must set it: 0 is 1970.
 	Time int64
 	// Src is the sender. The zero AddrPort means unknown or none (a unix socket). IPv4-mapped addresses are stored as
 	// IPv4; zones are not stored, since they mean nothing on another host.
 	Src netip.AddrPort
-	// Data is the payload as it came. Whoever is handed a Record by a Reader may use Data only until the next call.
+	// Data is the payload as it came. The Data of a Record from a Reader may be used only until the next call of the Reader.
 	Data []byte
 	// Attrs are the record's attributes, nil for none.
 	Attrs *Attrs
@@ -41,7 +41,7 @@ type Range struct {
 	Last  uint64 `json:"last"`
 }
 
-// RecordSize returns how many bytes a record without attributes takes that has a payload of n bytes from src.
+// RecordSize returns the size in a block of a record without attributes, with a payload of n bytes from src.
 func RecordSize(n int, src netip.AddrPort) int {
 	switch a := src.Addr(); {
 	case !a.IsValid():
@@ -56,13 +56,12 @@ func RecordSize(n int, src netip.AddrPort) int {
 // Size returns how many bytes AppendRecord adds for r.
 func (r *Record) Size() int { return RecordSize(len(r.Data), r.Src) + r.Attrs.Size() }
 
-// AppendRecord appends r in the form that it has in a block of records, with its attributes if it has any. In a block of many
+// AppendRecord appends r as it is encoded in a block of records, with its attributes if it has any. In a block of several
 // records an AttrTable writes each set of attributes once. It allocates only if dst has no room. It panics if the payload is
-// longer than MaxRecord: a length that does not fit its field would turn the rest of the block into garbage, so writers check
-// at their door.
+// longer than MaxRecord, because such a length does not fit its field, and would turn the rest of the block into garbage.
 func AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r, nil) }
 
-// appendRecord appends r to a block whose sets t knows, or to one of a single record if t is nil.
+// appendRecord appends r to a block whose sets are in t, or to a block of a single record if t is nil.
 func appendRecord(dst []byte, r *Record, t *AttrTable) []byte {
 	if len(r.Data) > MaxRecord {
 		panic(fmt.Sprintf("segment: record of %d bytes exceeds %d", len(r.Data), MaxRecord))
@@ -96,8 +95,8 @@ func appendRecord(dst []byte, r *Record, t *AttrTable) []byte {
 	return append(dst, r.Data...)
 }
 
-// recordLen returns the length of the record at the start of b and of its payload; ok is false if it does not fit in b
-// or is of another kind than those without attributes.
+// recordLen returns the lengths of the record at the start of b and of its payload; ok is false if it does not fit in b,
+// or is not a record without attributes.
 func recordLen(b []byte) (size, payload int, ok bool) {
 	if len(b) < recordHeaderSize {
 		return 0, 0, false
@@ -117,8 +116,8 @@ func recordLen(b []byte) (size, payload int, ok bool) {
 	return size, payload, size <= len(b)
 }
 
-// takeRecord decodes the record at the start of b, which wellFormed has accepted, into r, which is zero but for its attributes.
-// It returns what follows the record.
+// takeRecord decodes the record at the start of b, which wellFormed has accepted, into r, which is zero except for its attributes.
+// It returns the bytes after the record.
 func takeRecord(b []byte, r *Record) (rest []byte) {
 	head := le.Uint32(b)
 	r.Time = int64(le.Uint64(b[4:]))

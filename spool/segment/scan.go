@@ -13,27 +13,27 @@ type ScanResult struct {
 	Header *Header
 	// Footer is set if the segment is sealed: nothing may be written to it any more.
 	Footer *Footer
-	// End is the offset after the last valid block before the footer, if any. What follows is a torn tail, or a seal that
-	// a crash cut short. Before writing on at End, overwrite the rest with zeros and sync: valid blocks that a power cut
-	// left after the torn one would otherwise become part of the segment once the new blocks reach them.
+	// End is the offset after the last valid block before the footer, if any. It is followed by a torn tail, or by an
+	// incomplete seal after a crash. Before you write at End, overwrite the rest with zeros and sync: otherwise valid blocks that a
+	// power cut has left after the torn one would become part of the segment once the new blocks reach them.
 	End int64
-	// Next is the sequence number that comes next. Where the last Damage is Unbounded it is that one's First: the caller
-	// has to know better.
+	// Next is the sequence number that comes next. If the last Damage is Unbounded, Next is the First of that Damage, and the
+	// caller must find the true number elsewhere.
 	Next uint64
-	// Durable is the highest mark: everything below it had been synced.
+	// Durable is the highest mark: everything below it was synced.
 	Durable int64
-	// Damage lists what is missing below the mark.
+	// Damage lists the invalid stretches that are not a torn tail.
 	Damage []*DamageError
-	// Ledger is the last one found before the footer, that of the header if there is no other.
+	// Ledger is the last one before the footer, that of the header if there is no other.
 	Ledger *Ledger
-	// Builder has counted every valid block: with it the segment can be sealed at End, or written on. Its Footer has the
+	// Builder has counted every valid block: with it the segment can be sealed at End, or continued there. Its Footer has the
 	// counts of records and bytes.
 	Builder *Builder
 }
 
-// Scan reads a whole segment to find where it ends and what it holds: the recovery of a segment that its writer did not
+// Scan reads a whole segment to find its end and its contents. It serves to recover a segment that its writer did not
 // seal. It takes one pass, and memory for the largest block and for 12 bytes per 64 KiB. The errors are those of
-// NewReader, and of reads that failed.
+// NewReader, and failed reads.
 func Scan(r io.ReaderAt, size int64, o *ReadOptions) (*ScanResult, error) {
 	if o == nil {
 		o = new(ReadOptions)
@@ -44,9 +44,9 @@ func Scan(r io.ReaderAt, size int64, o *ReadOptions) (*ScanResult, error) {
 	}
 	res := &ScanResult{Header: f.header, Footer: f.footer, Ledger: &f.header.Ledger}
 	header := f.rawHeader
-	// The footer will want a copy of the header; a damaged one is made again from what the caller knows.
+	// The footer needs a copy of the header; a damaged header is encoded again from the caller's copy.
 	if header == nil {
-		h := *f.header // its Len is set once more
+		h := *f.header // a copy, because EncodeHeader sets Len
 		if header, err = EncodeHeader(&h, h.Len); err != nil {
 			return nil, err
 		}
@@ -73,7 +73,7 @@ func Scan(r io.ReaderAt, size int64, o *ReadOptions) (*ScanResult, error) {
 		}
 		switch h.Type {
 		case FooterBlock:
-			continue // of a seal that was cut short: it will be made again
+			continue // of an incomplete seal, which will be written again
 		case LedgerBlock:
 			l := new(Ledger)
 			if json.Unmarshal(block[BlockHeaderSize:], l) == nil {
@@ -85,7 +85,7 @@ func Scan(r io.ReaderAt, size int64, o *ReadOptions) (*ScanResult, error) {
 	}
 }
 
-// Verify reads a sealed segment from end to end and compares what it finds with the footer: counts, index and digest.
+// Verify reads a sealed segment from end to end and compares counts, index and digest with the footer.
 // The error is ErrCorrupt if anything differs, and lists each *DamageError.
 func Verify(r io.ReaderAt, size int64) error {
 	res, err := Scan(r, size, &ReadOptions{Durable: size})

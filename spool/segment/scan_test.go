@@ -19,7 +19,7 @@ func scan(t *testing.T, data []byte, o ReadOptions) *ScanResult {
 	return res
 }
 
-// TestScan breaks every set of blocks of an active segment and compares with what the writer knows.
+// TestScan breaks every set of blocks of an active segment and compares the result with the writer's data.
 func TestScan(t *testing.T) {
 	for name, m := range mutants(t) {
 		if m.sealed {
@@ -99,7 +99,7 @@ func sealAndRead(t *testing.T, data []byte, res *ScanResult, want []event) {
 	}
 }
 
-// TestScanGoesOn: what Scan returns is the state the writer had, so that a segment written in two lives is the same as
+// TestScanGoesOn: Scan returns the state that the writer had, so a segment written in two lives is the same as
 // one written in one.
 func TestScanGoesOn(t *testing.T) {
 	whole := newMade(t, testHeader(), 4096)

@@ -5,36 +5,35 @@ import (
 	"io"
 )
 
-// walker goes from block to block. Reading and recovery share it: it is the one place that decides what is valid, what
+// walker goes from block to block. Reading and recovery share it: only walker decides which blocks are valid, what
 // is damage, and where a torn file ends.
 type walker struct {
 	w          window
 	generation uint64
-	pos        int64  // where the next block begins
+	pos        int64  // the offset of the next block
 	seq        uint64 // the sequence number that comes next
-	end        int64  // no block begins at or after it
+	end        int64  // no block begins at or after this offset
 	// durable is the highest mark known: an invalid stretch that begins below it is damage.
 	durable int64
 	marked  bool // every mark in the file is known
-	// next, if not 0, is the sequence number after the last one, known from a footer or from outside. Records missing
-	// below it are damage wherever they were, and records beyond it do not belong to the segment.
+	// next, if not 0, is the sequence number after the last one, known from a footer or from the caller. Records missing
+	// below it are damaged, wherever they were in the file, and records beyond it do not belong to the segment.
 	next uint64
-	// recordsEnd, if not 0, is an offset after which there is no block of records: where a trailer says that a footer
-	// (which turned out to be damaged) begins, or the end of a footer that was passed.
+	// recordsEnd, if not 0, is an offset after which there is no block of records: the offset in the trailer of a damaged footer, or
+	// the end of a valid footer.
 	recordsEnd int64
 	done       bool
-	// growing: the first invalid block is the end for now, see ReadOptions.Growing.
+	// growing: reading stops for now at the first invalid block, see ReadOptions.Growing.
 	growing bool
-	// wasted counts the bytes of blocks whose checksum failed.
+	// wasted counts the bytes of blocks whose checksum was wrong.
 	wasted int64
 }
 
-// errHostile ends the reading of a file that would keep a reader busy for hours.
+// errHostile is returned for a file that would keep a reader busy for hours.
 var errHostile = fmt.Errorf("%w: it holds more beginnings of blocks without their ends than damage explains", ErrCorrupt)
 
-// step returns the next block. The error is io.EOF at the end, a *DamageError for a damaged stretch, after which step
-// continues after it, or that of a read that failed, which the next call retries. The block may be used
-// until the next call.
+// step returns the next block. The error is io.EOF at the end, a *DamageError for a damaged stretch, after which the next call
+// continues, or a failed read, which the next call retries. The block may be used only until the next call.
 func (w *walker) step() (h BlockHeader, block []byte, err error) {
 	if w.done {
 		return h, nil, io.EOF
@@ -44,14 +43,14 @@ func (w *walker) step() (h BlockHeader, block []byte, err error) {
 		return h, nil, err
 	}
 	if block == nil && w.growing {
-		w.w.buf = w.w.buf[:0] // by the next call the file has changed
+		w.w.buf = w.w.buf[:0] // the file may have changed by the next call
 		return h, nil, io.EOF
 	}
 	if block == nil {
 		return h, nil, w.damage()
 	}
 	if h.First > w.seq {
-		// No writer leaves a hole; still, the number of what is missing is known, and the block is as it was written.
+		// No writer leaves a hole; still, the missing sequence numbers are known, and the block is intact.
 		d := &DamageError{First: w.seq, Last: h.First - 1, Offset: w.pos, End: w.pos}
 		w.seq = h.First
 		return h, nil, d
@@ -60,7 +59,7 @@ func (w *walker) step() (h BlockHeader, block []byte, err error) {
 	w.seq = h.First + uint64(h.Count)
 	w.durable = max(w.durable, int64(h.Durable))
 	if h.Type == FooterBlock {
-		// Nothing follows but the trailer, or what a seal that a crash cut short has not yet truncated away.
+		// Only the trailer follows, or, after an interrupted seal, bytes that were not truncated yet.
 		w.end, w.recordsEnd = w.pos, w.pos
 	}
 	return h, block, nil
@@ -83,8 +82,8 @@ func (w *walker) block(off int64) (h BlockHeader, block []byte, err error) {
 		return h, nil, err
 	}
 	if !intact(b, w.generation, off) {
-		// Damage wastes what it hits, twice with readMarks. Who knows the generation can make a file with a false block
-		// of 16 MiB at every 16 bytes.
+		// Damaged blocks are read in vain once, or twice with readMarks. But anyone who knows the generation can make a file in
+		// which a false block of 16 MiB begins at every 16 bytes.
 		if w.wasted += int64(n); w.wasted > 4*w.w.size+16*MaxBlock {
 			return h, nil, errHostile
 		}
@@ -120,7 +119,7 @@ func (w *walker) search(off int64) (h BlockHeader, n int, err error) {
 	return h, 0, nil
 }
 
-// damage decides about the invalid bytes at w.pos. A torn tail ends the file; anything else is reported and skipped.
+// damage decides whether the invalid bytes at w.pos are a torn tail, which ends the segment, or damage, which it reports and skips.
 func (w *walker) damage() error {
 	start := w.pos
 	h, n, err := w.search(start + alignment)
@@ -152,8 +151,8 @@ func (w *walker) damage() error {
 	return d
 }
 
-// readMarks raises the mark to the highest of all valid blocks from h, of n bytes, to the end: it goes there once, so
-// that no arrangement of marks and damage makes it look for each stretch again.
+// readMarks raises the mark to the highest of all valid blocks from h, of n bytes, to the end. It reads to the end only once, so
+// that no arrangement of marks and damage can make the walker do that again for each stretch.
 func (w *walker) readMarks(h BlockHeader, n int) (err error) {
 	for n > 0 {
 		w.durable = max(w.durable, int64(h.Durable))
@@ -165,7 +164,7 @@ func (w *walker) readMarks(h BlockHeader, n int) (err error) {
 	return nil
 }
 
-// rewind goes back to the first block. It keeps what it knows of marks and the end.
+// rewind moves the walker to the block at pos. The known marks and the end stay.
 func (w *walker) rewind(pos int64, seq uint64) {
 	w.pos, w.seq, w.done, w.wasted = pos, seq, false, 0
 }

@@ -9,24 +9,24 @@ import (
 // readAhead is how much of a segment is read at once: four blocks of the usual size.
 const readAhead = 4 * BlockTarget
 
-// sector is the piece of a file that a disk refuses at once.
+// sector is the unit in which a disk fails to read a file.
 const sector = 4096
 
-// window is the part of a file that is in memory. It moves forward as the blocks do, and keeps what it has of a block that
-// it holds in part, so that each byte of a file is read once.
+// window is the part of a file that is in memory. It moves forward with the blocks, and keeps the bytes that it already has of a
+// partly loaded block, so that each byte of a file is read once.
 type window struct {
 	r    io.ReaderAt
 	size int64  // of the file
 	buf  []byte // holds [off, off+len(buf)) of the file
 	off  int64
-	// ahead is how much is read at once, if a block is not larger.
+	// ahead is how many bytes are read at once, unless a block is larger.
 	ahead int
-	// skip makes sectors that cannot be read appear as zeros; salvaged says that there were some.
+	// skip makes unreadable sectors appear as zeros; salvaged says that there were some.
 	skip     bool
 	salvaged bool
 }
 
-// view returns n bytes of the file from off, which the file has. They may be used until the next call.
+// view returns n bytes of the file from off. The file must have them. They may be used only until the next call.
 func (w *window) view(off int64, n int) ([]byte, error) {
 	if have := w.off + int64(len(w.buf)); off >= w.off && off+int64(n) <= have {
 		return w.buf[off-w.off:][:n], nil
@@ -37,7 +37,7 @@ func (w *window) view(off int64, n int) ([]byte, error) {
 	return w.buf[:n], nil
 }
 
-// some returns at least n bytes of the file from off, which the file has: all that are in memory if these suffice.
+// some returns at least n bytes of the file from off, and all that are in memory after them. The file must have the n bytes.
 func (w *window) some(off int64, n int) ([]byte, error) {
 	b, err := w.view(off, n)
 	if err != nil {
@@ -46,11 +46,11 @@ func (w *window) some(off int64, n int) ([]byte, error) {
 	return b[:w.off+int64(len(w.buf))-off], nil
 }
 
-// load moves the window to off and fills it with at least n bytes, keeping what it has already.
+// load moves the window to off and fills it with at least n bytes. It keeps bytes that are already in memory.
 func (w *window) load(off int64, n int) error {
 	want := int(min(int64(max(n, w.ahead)), w.size-off))
 	if cap(w.buf) < want {
-		// A larger block than any before. This is rare, so what is in memory is simply read again.
+		// The block is larger than any before. This is rare, so the bytes in memory are simply read again.
 		w.buf = make([]byte, 0, max(want, min(2*cap(w.buf), MaxBlock)))
 	}
 	kept := 0
@@ -74,7 +74,7 @@ func (w *window) load(off int64, n int) error {
 	return nil
 }
 
-// salvage fills the window from position i on, sector by sector, with zeros for those that cannot be read.
+// salvage fills the window from position i on, sector by sector, with zeros for unreadable sectors.
 func (w *window) salvage(i int) {
 	for i < len(w.buf) {
 		at := w.off + int64(i)
@@ -87,7 +87,7 @@ func (w *window) salvage(i int) {
 	}
 }
 
-// refused returns why the first sector in [from, to) that cannot be read cannot.
+// refused returns the error of the first unreadable sector in [from, to), nil if there is none.
 func (w *window) refused(from, to int64) error {
 	if !w.salvaged {
 		return nil

@@ -1,7 +1,7 @@
 // Package fatal ends the process if a goroutine panics while it changes the state of a spool.
 //
-// Otherwise code above the spool that recovers, as net/http does for its handlers, would go on with a spool whose state is
-// unknown. What is kept is on the disk, as after a kill.
+// Otherwise code above the spool that recovers, as net/http does for its handlers, would continue with a spool whose state is
+// unknown. Kept records are on the disk, as after a kill.
 package fatal
 
 import (
@@ -16,7 +16,7 @@ type Mutex struct{ mu sync.Mutex }
 // Lock locks the Mutex.
 func (m *Mutex) Lock() { m.mu.Lock() }
 
-// Unlock must be deferred itself, not called by a deferred function: only then it sees a panic.
+// Unlock unlocks the Mutex. It must be deferred itself, not called by a deferred function: only then can it see a panic.
 func (m *Mutex) Unlock() {
 	Check(recover())
 	m.mu.Unlock()
@@ -25,20 +25,20 @@ func (m *Mutex) Unlock() {
 // Calls counts calls in progress that change such state. `defer calls.Done()` ends the process like Mutex.Unlock.
 type Calls struct{ wg sync.WaitGroup }
 
-// Add counts one call more.
+// Add counts a call that begins.
 func (c *Calls) Add() { c.wg.Add(1) }
 
 // Wait returns when no call is in progress.
 func (c *Calls) Wait() { c.wg.Wait() }
 
-// Done must be deferred itself, like Mutex.Unlock.
+// Done counts a call that ends. It must be deferred itself, like Mutex.Unlock.
 func (c *Calls) Done() {
 	Check(recover())
 	c.wg.Done()
 }
 
 // Check ends the process if p, the result of recover in a deferred function, is a panic. It raises the panic again in a
-// goroutine of its own, where nobody can recover it.
+// new goroutine, where no caller can recover it.
 func Check(p any) {
 	if p == nil {
 		return

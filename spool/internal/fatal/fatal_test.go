@@ -59,7 +59,7 @@ func TestNobodyRecovers(t *testing.T) {
 	}
 }
 
-// TestNoPanic: without a panic they are what they stand for.
+// TestNoPanic: without a panic they behave like sync.Mutex and sync.WaitGroup.
 func TestNoPanic(t *testing.T) {
 	var m Mutex
 	var c Calls

@@ -18,8 +18,8 @@ import (
 
 const (
 	indexBucket = "index"
-	// indexLockWait bounds the wait for bbolt's own lock; without it bbolt waits indefinitely. The spool's lock is held, so
-	// nobody has it but a mapping that an earlier fault left behind in this process.
+	// indexLockWait limits the wait for bbolt's own lock; without it bbolt waits indefinitely. The spool's lock is held, so
+	// only a mapping that an earlier fault left behind in this process can hold bbolt's.
 	indexLockWait = time.Second
 	loadChunk     = 1024 // entries that Load copies out of bbolt at a time
 )
@@ -27,8 +27,8 @@ const (
 // boltIndex is an index in a bbolt file.
 //
 // bbolt maps its file, and an I/O error under a mapping is not an error but a SIGBUS that ends the process. So each call
-// runs guarded: faults become panics, panics become ErrLost. The guard is set for the calling goroutine and taken
-// back, so that no goroutine has to be kept, stopped, or waited for when it hangs in a dead disk.
+// runs guarded: faults become panics, panics become ErrLost. The guard is set for the calling goroutine only during the call,
+// so no extra goroutine has to be kept, stopped, or waited for when it hangs because of a dead disk.
 type boltIndex struct {
 	fsys vfs.FS
 	dir  string
@@ -36,16 +36,16 @@ type boltIndex struct {
 
 	mu  sync.Mutex
 	db  *bbolt.DB // nil once closed or lost
-	err error     // what calls return then
+	err error     // what calls return when db is nil
 }
 
 var _ Index = (*boltIndex)(nil)
 
 // boltOptions are chosen against stalls and against bbolt's ways to take the process down:
 //   - the freelist is stored: without it Open walks the whole file in a goroutine of bbolt's own, where a damaged page
-//     is a panic that nobody can recover (etcd-io/bbolt issues 335, 446);
-//   - syncs stay on: without them transactions that were acknowledged are lost in most power cuts;
-//   - the map covers the index of some hundred thousand segments, so that growing does not map again;
+//     causes a panic that no caller can recover (etcd-io/bbolt issues 335, 446);
+//   - syncs stay on: without them most power cuts lose acknowledged transactions;
+//   - the map covers the index of some hundred thousand segments, so that the file can grow without a new mapping;
 //   - pages have one size everywhere, so that a volume can move between machines.
 func boltOptions() *bbolt.Options {
 	o := &bbolt.Options{
@@ -54,18 +54,18 @@ func boltOptions() *bbolt.Options {
 		PageSize:        boltPage,
 		InitialMmapSize: 64 << 20,
 		NoStatistics:    true,
-		OpenFile:        vfs.OpenRegular, // through no link
+		OpenFile:        vfs.OpenRegular, // follows no link
 	}
 	if runtime.GOOS == "windows" || runtime.GOARCH == "386" || runtime.GOARCH == "arm" {
-		o.InitialMmapSize = 0 // there it takes disk space, and here scarce addresses
+		o.InitialMmapSize = 0 // it takes disk space on Windows, and scarce addresses on 32-bit machines
 	}
 	return o
 }
 
-// boltGrow is by how much the file grows, in bytes: bbolt's 16 MiB would be held against the spool's quota.
+// boltGrow is by how many bytes the file grows at a time: bbolt's 16 MiB would count against the spool's quota.
 const boltGrow = 1 << 20
 
-// startBolt opens a file that has passed checkFile, or makes a new one.
+// startBolt opens a file that has passed checkFile, or creates a new one.
 func startBolt(path string, create bool) (*bbolt.DB, error) {
 	var db *bbolt.DB
 	err := guard(func() (err error) {
@@ -91,8 +91,8 @@ func startBolt(path string, create bool) (*bbolt.DB, error) {
 	return db, nil
 }
 
-// leaveBolt closes a database after an error, unless bbolt was interrupted in the middle: what it held then, locks and
-// mapping, stays as it is for good, since touching it again could block or fault.
+// leaveBolt closes a database after an error, unless a fault has interrupted bbolt. Then bbolt's locks and mapping are never
+// released, since touching them again could block or fault.
 func leaveBolt(db *bbolt.DB, err error) {
 	if _, faulted := errors.AsType[*fault](err); db != nil && !faulted {
 		_ = guard(db.Close)
@@ -104,7 +104,7 @@ type fault struct{ reason any }
 
 func (f *fault) Error() string { return fmt.Sprintf("spool: fault in the index: %v", f.reason) }
 
-// guard runs fn so that neither a panic nor a fault of the memory map leaves it.
+// guard runs fn, and returns a panic or a fault of the memory map in it as an error.
 func guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -115,8 +115,8 @@ func guard(fn func() error) (err error) {
 	return fn()
 }
 
-// call runs fn on the database, and ends the index if it fails: after an error of a commit the file may show a
-// transaction that is not on the disk, or none.
+// call runs fn on the database. If fn fails, the index is lost: after an error of a commit the file may show a
+// transaction that is not on the disk, or may lack one.
 func (x *boltIndex) call(fn func(db *bbolt.DB) error) error {
 	if x.err != nil {
 		return x.err
@@ -129,7 +129,7 @@ func (x *boltIndex) call(fn func(db *bbolt.DB) error) error {
 	x.db = nil
 	x.err = lost(err)
 	x.log.Error("spool: the index is lost; the spool continues without it, and the next start rebuilds it from the segments; no record is concerned: see what the disk reports", "dir", x.dir, "err", err)
-	// From here on the file falls behind.
+	// From here on the file is not updated any more.
 	if err := setMark(x.fsys, x.dir); err != nil {
 		x.log.Warn("spool: the lost index could not be marked; the next start checks it all the same: see what the disk reports", "dir", x.dir, "err", err)
 	}
@@ -152,7 +152,7 @@ func (x *boltIndex) Apply(puts []Entry, deletes []string) error {
 	})
 }
 
-// applyBolt changes entries and with them the header, which so is right after every transaction.
+// applyBolt changes entries and, in the same transaction, the header, so the header is always correct.
 func applyBolt(tx *bbolt.Tx, puts []Entry, deletes []string) error {
 	b := tx.Bucket([]byte(indexBucket))
 	if b == nil {
@@ -162,7 +162,7 @@ func applyBolt(tx *bbolt.Tx, puts []Entry, deletes []string) error {
 	if err != nil {
 		return err
 	}
-	// An entry that is replaced leaves the sum with the CRC that it has, so it must be the one that was put.
+	// The CRC of a replaced entry is subtracted from the sum, so the entry must be the one that was put.
 	forget := func(key string) error {
 		old := b.Get([]byte(key))
 		if old == nil {
@@ -195,7 +195,7 @@ func applyBolt(tx *bbolt.Tx, puts []Entry, deletes []string) error {
 	return b.Put([]byte(headerKey), h.encode())
 }
 
-// Load implements Index. fn runs outside of bbolt: it may do what it likes, and its panics are its own.
+// Load implements Index. fn runs outside of bbolt: its panics are not caught, and do not lose the index.
 func (x *boltIndex) Load(fn func(key string, value []byte) error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -221,7 +221,7 @@ func (x *boltIndex) Load(fn func(key string, value []byte) error) error {
 	}
 }
 
-// readBolt returns the next entries behind a key, and counts them; behind the last one, the count must be right.
+// readBolt returns the next entries after a key, and counts them; after the last one, the count must be right.
 func readBolt(db *bbolt.DB, after string, got *header) (chunk []Entry, err error) {
 	err = db.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket([]byte(indexBucket))
@@ -243,7 +243,7 @@ func readBolt(db *bbolt.DB, after string, got *header) (chunk []Entry, err error
 				return damaged("entry %q of the index is damaged", k)
 			}
 			got.add(crc)
-			chunk = append(chunk, Entry{string(k), bytes.Clone(value)}) // bbolt's memory is gone with the transaction
+			chunk = append(chunk, Entry{string(k), bytes.Clone(value)}) // bbolt's memory is invalid after the transaction
 		}
 		if k == nil && (got.count != want.count || got.sum != want.sum) {
 			return damaged("the index has %d entries that are not the %d it should have", got.count, want.count)

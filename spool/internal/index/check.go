@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// The format of a bbolt file, version 2, as far as it is checked here; integers are in the order of the machine.
+// The format of a bbolt file, version 2, as far as it is checked here; integers have the byte order of the machine.
 //
 //	page    := id u64, flags u16, count u16, overflow u32, elements…     (overflow more pages belong to it)
 //	meta    := magic u32, version u32, page size u32, flags u32, root u64, sequence u64, freelist u64, pages u64, txid u64,
@@ -32,15 +32,15 @@ const (
 
 var native = binary.NativeEndian
 
-// checkFile reads a bbolt file as bytes that may be anything and says whether bbolt may map it. bbolt itself
-// trusts pointers, counts and sizes in its pages: damaged ones make it panic, in a goroutine of its own even, run around
-// in a circle until the stack is full, or ask for more memory than there is, and the process that embeds the spool dies,
-// at each start over. An index that passes this check is sound in structure, and every entry in it is the one that was put.
+// checkFile reads a bbolt file as untrusted bytes and says whether bbolt may map it. bbolt itself
+// trusts pointers, counts and sizes in its pages. Damaged ones make it panic, even in a goroutine of its own, recurse
+// in a circle until the stack is full, or allocate more memory than there is: the process that embeds the spool would die
+// at each start. An index that passes this check is sound in structure, and every entry in it is the one that was put.
 //
-// A damage error or statefile.ErrNewer says why not; any other one is of reading.
+// A damage error or statefile.ErrNewer says why bbolt must not map the file; any other error is one of reading.
 func checkFile(r io.ReaderAt, size int64) error { return readFile(r, size, func(string, []byte) {}) }
 
-// readFile is checkFile, and calls each with every entry. Until it returns nil, none of them may be believed.
+// readFile is checkFile, and also calls each with every entry. The entries must not be trusted before readFile returns nil.
 func readFile(r io.ReaderAt, size int64, each func(key string, value []byte)) error {
 	if size < 4*boltPage || size > boltMaxFile {
 		return damaged("a file of %d bytes is no index", size)
@@ -82,9 +82,9 @@ type boltCheck struct {
 // boltMeta is what a meta page says of its transaction.
 type boltMeta struct{ root, freelist, pages, txid uint64 }
 
-// metas returns the newer meta page. bbolt makes do with one that is whole; here the other must be whole too and one
-// transaction older. A disk that writes sectors as a whole leaves nothing else, and falling back in silence would undo a
-// transaction that had been acknowledged.
+// metas returns the newer meta page. bbolt is content with one valid meta page; here the other must be valid too, and one
+// transaction older. A disk that writes sectors as a whole always leaves two valid ones, and falling back silently to the older
+// page would undo an acknowledged transaction.
 func (c *boltCheck) metas() (boltMeta, error) {
 	var m [2]boltMeta
 	for i := range m {
@@ -109,7 +109,7 @@ func (c *boltCheck) metas() (boltMeta, error) {
 	return m[0], damaged("the meta pages of the index are of transactions %d and %d", m[0].txid, m[1].txid)
 }
 
-// read fills b from the start of a page on. A short file is damage; an error of the disk is left as it is.
+// read fills b with the bytes from the start of a page. A short file is damage; an error of the disk is returned unchanged.
 func (c *boltCheck) read(b []byte, id uint64) error {
 	n, err := c.r.ReadAt(b, int64(id)*boltPage)
 	if n == len(b) {
@@ -121,7 +121,7 @@ func (c *boltCheck) read(b []byte, id uint64) error {
 	return err
 }
 
-// page reads a page and those that belong to it, none of which may have been seen before. It is good until the next page
+// page reads a page and its overflow pages, none of which may have been seen before. The result is valid until the next page
 // at this depth is read.
 func (c *boltCheck) page(id uint64, depth int) (p boltNode, err error) {
 	if id < 2 || id >= uint64(len(c.seen)) {
@@ -134,7 +134,7 @@ func (c *boltCheck) page(id uint64, depth int) (p boltNode, err error) {
 	if err := c.read(b, id); err != nil {
 		return p, err
 	}
-	// A page carries its own number: one that was written to the wrong place, or never, is found by that.
+	// A page contains its own number, which reveals a page that was written to the wrong place, or never.
 	over := uint64(native.Uint32(b[12:]))
 	if native.Uint64(b) != id || over >= boltMaxExtent || id+over >= uint64(len(c.seen)) {
 		return p, damaged("page %d of the index is damaged", id)
@@ -155,7 +155,7 @@ func (c *boltCheck) page(id uint64, depth int) (p boltNode, err error) {
 	return newBoltNode(b), nil
 }
 
-// freelist checks the list of free pages: bbolt would write into any page that stands there.
+// freelist checks the list of free pages: bbolt would write into any page in it.
 func (c *boltCheck) freelist(id uint64) error {
 	p, err := c.page(id, 0)
 	if err != nil {
@@ -178,7 +178,7 @@ func (c *boltCheck) freelist(id uint64) error {
 	return nil
 }
 
-// root checks the root bucket: the one bucket there is, and in it the entries.
+// root checks the root bucket, its one bucket, and the entries in that.
 func (c *boltCheck) root(id uint64) error {
 	p, err := c.page(id, 0)
 	if err != nil {
@@ -202,7 +202,7 @@ func (c *boltCheck) root(id uint64) error {
 	return w.node(newBoltNode(inline), nil, nil, 1)
 }
 
-// entry takes an entry into account.
+// entry checks an entry and counts it.
 func (c *boltCheck) entry(key, sealed []byte) error {
 	if string(key) == headerKey {
 		var err error

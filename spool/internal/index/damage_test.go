@@ -191,8 +191,8 @@ func FuzzIndexFile(f *testing.F) {
 	})
 }
 
-// bbolt would follow a circle of pages until its stack is full, which nothing recovers; entries that an older page
-// brings back, or takes away, are each whole in themselves.
+// bbolt would follow a circle of pages until its stack is full, which no code can recover; entries that an older page
+// brings back, or removes, are each valid by themselves.
 func TestIndexCheckForged(t *testing.T) {
 	file, _ := madeIndex(t)
 	c := boltCheck{r: bytes.NewReader(file)}
@@ -252,7 +252,7 @@ func TestIndexUnreadable(t *testing.T) {
 	}
 	mustClose(t, ix)
 
-	// Without permission there is none for now, and the spool that goes on without leaves it behind.
+	// Without permission there is no index for now, and the spool that continues without it does not update the file.
 	refuse := vfs.Inject(vfs.OS(), func(op vfs.Op) error {
 		if op.Kind == vfs.OpOpen {
 			return fs.ErrPermission

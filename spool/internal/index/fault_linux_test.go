@@ -63,7 +63,7 @@ func TestIndexFault(t *testing.T) {
 	}
 }
 
-// A lost index may miss what happened since: even a file that is whole is not believed.
+// A lost index may lack later changes: even an intact file is not used.
 func TestIndexLostIsMarked(t *testing.T) {
 	open, dir := realIndex(t)
 	ix, _ := mustOpen(t, open)

@@ -162,7 +162,7 @@ func TestIndexLoadsInChunks(t *testing.T) {
 	}
 }
 
-// The double forgets what a power cut is told to take, and nothing else.
+// Mem loses exactly the transactions that the Fate of a power cut says.
 func TestMemDiskCrash(t *testing.T) {
 	disk := &Mem{}
 	ix, _ := mustOpen(t, func() (Index, bool, error) { return disk.Open(nil, "", nil) })

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// MarkName is there while an index is being opened, and from the moment the spool goes on without one: the file beside
-	// it is not to be believed. So a file that takes the process down does it once, and not at each of the restarts that
-	// follow, and one that fell behind the segments is not taken for the truth.
+	// MarkName exists while an index is being opened, and once the spool continues without its index. It says that the index
+	// file must not be trusted. So a file that makes the process crash does so once, and not at each restart, and a file that
+	// is older than the segments is not used.
 	MarkName = "index.opening"
-	// badIndex precedes the time at which a file was set aside. One is kept, for people to look at.
+	// badIndex begins the name of a file that was set aside; the time follows. One such file is kept for examination.
 	badIndex = FileName + ".bad-"
 )
 
-// setMark makes the mark durable. It is empty: that it is there says everything, and on a full disk there is room for it.
+// setMark makes the mark durable. The mark is an empty file, for which even a full disk has room.
 func setMark(fsys vfs.FS, dir string) error {
 	f, err := fsys.Create(filepath.Join(dir, MarkName))
 	if errors.Is(err, fs.ErrExist) {
@@ -34,7 +34,7 @@ func setMark(fsys vfs.FS, dir string) error {
 	return fsys.SyncDir(dir)
 }
 
-// clearMark also makes the name of a new index file durable.
+// clearMark removes the mark, and makes the name of a new index file durable.
 func clearMark(fsys vfs.FS, dir string) error {
 	err := fsys.Remove(filepath.Join(dir, MarkName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

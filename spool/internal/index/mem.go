@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// Mem is what bbolt's file would be on a real disk, for spools that run in memory: it keeps bbolt's promise
-// (transactions are atomic, and durable once Apply has returned) and can be brought to break it. It outlives the indexes
+// Mem replaces bbolt's file for spools that run in memory. It keeps bbolt's promise
+// (transactions are atomic, and durable once Apply has returned), and tests can make it break the promise. It outlives the indexes
 // that Open returns.
 type Mem struct {
 	// Before, if set, is called before each transaction, with nothing locked; its error loses the index.
@@ -31,12 +31,12 @@ type memTx struct {
 
 // Fate is what a power cut does to an index.
 type Fate struct {
-	Aged    int  // so many of the last transactions are undone, although they had been acknowledged
+	Aged    int  // how many of the last acknowledged transactions are undone
 	Lost    bool // the file is gone
-	Damaged bool // the file is there, and not to be believed
+	Damaged bool // the file exists, but must not be trusted
 }
 
-// String names what a crash leaves, for messages of tests.
+// String describes the Fate in messages of tests.
 func (f Fate) String() string {
 	switch {
 	case f.Lost:
@@ -47,7 +47,7 @@ func (f Fate) String() string {
 	return fmt.Sprintf("index aged by %d", f.Aged)
 }
 
-// Crash returns the disk as a power cut at this moment leaves it. The original goes on undisturbed.
+// Crash returns the disk as a power cut at this moment leaves it. It does not change d.
 func (d *Mem) Crash(f Fate) *Mem {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -116,7 +116,7 @@ func (x *memIndex) Apply(puts []Entry, deletes []string) error {
 		if err := x.disk.Before(); err != nil {
 			x.err = fmt.Errorf("%w: %w", ErrLost, err)
 			x.disk.mu.Lock()
-			x.disk.damaged = true // as the mark does
+			x.disk.damaged = true // as the mark does on a real disk
 			x.disk.mu.Unlock()
 			return x.err
 		}

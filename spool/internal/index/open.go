@@ -13,18 +13,18 @@ import (
 
 var _ OpenFunc = openBolt
 
-// openBolt opens the index of a directory of the operating system, the only kind that bbolt knows; fsys is for the files
-// around it.
+// openBolt opens the index of a directory of the operating system, the only kind that bbolt can use; fsys is for the mark and for
+// setting files aside.
 func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	x := &boltIndex{fsys: fsys, dir: dir, log: log}
 	_, err := fsys.Stat(filepath.Join(dir, MarkName))
 	suspect := err == nil
 	if err := setMark(fsys, dir); err != nil {
-		// Without the mark the worst is one more crash; a full disk must not keep the spool from emptying itself.
+		// Without the mark the worst case is one more crash; a full disk must not prevent the spool from emptying itself.
 		log.Warn("spool: opening the index without a mark that it is open; a crash now may cost one more start: see what the disk reports", "dir", dir, "err", err)
 	}
 	err = x.check()
-	switch { // what remains in err below is why the file there is, if any, will not do
+	switch { // err below is why the existing file, if any, cannot be used
 	case err == nil && suspect:
 		err = damaged("the index was lost while open, or the process ended while opening it")
 	case err == nil:
@@ -36,7 +36,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 		}
 		return nil, false, err
 	case !isDamage(err):
-		return nil, false, lost(err) // the mark stays: the spool goes on and leaves the file behind
+		return nil, false, lost(err) // the mark stays: the spool continues without updating the file
 	}
 	rebuild := err != nil
 	if rebuild {
@@ -47,7 +47,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 			}
 		}
 		if x.db, err = startBolt(x.path(), true); err != nil {
-			return nil, false, lost(err) // the mark stays, and half a file is not taken for a whole one
+			return nil, false, lost(err) // the mark stays, so that an incomplete file is not used
 		}
 	}
 	if err := clearMark(fsys, dir); err != nil {
@@ -56,11 +56,11 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	return x, rebuild, nil
 }
 
-// check reads the file before bbolt may map it. fs.ErrNotExist: there is none. Otherwise a damage, statefile.ErrNewer, or what kept it
-// from being opened.
+// check reads the file before bbolt may map it. fs.ErrNotExist: there is none. Other errors are a damage, statefile.ErrNewer, or the
+// reason why the file cannot be opened.
 func (x *boltIndex) check() error { return x.read(func(string, []byte) {}) }
 
-// read is check, and calls each with every entry.
+// read is check, and also calls each with every entry.
 func (x *boltIndex) read(each func(key string, value []byte)) error {
 	f, err := x.fsys.Open(x.path())
 	if err != nil {

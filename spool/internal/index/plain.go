@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// Open opens the index of a directory with bbolt, which maps its file and so needs the operating system's. In a file
-// system of vfs.Mount, where tests run whole processes in memory, the same file holds the entries as JSON.
+// Open opens the index of a directory with bbolt, which maps its file and so needs a file of the operating system. In a file
+// system of vfs.Mount, where tests run whole processes in memory, the file of the same name holds the entries as JSON.
 func Open(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	if vfs.Mounted(dir) {
 		return openPlain(fsys, dir, log)
@@ -23,7 +23,7 @@ func Open(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 }
 
 // plainIndex keeps bbolt's promises in a file that each transaction replaces: transactions are atomic, and durable once
-// Apply has returned. It costs as much as the index is large, which in a test is little.
+// Apply has returned. The cost of a transaction grows with the size of the index, which is small in a test.
 type plainIndex struct {
 	fsys vfs.FS
 	dir  string
@@ -35,18 +35,18 @@ type plainIndex struct {
 
 var _ Index = (*plainIndex)(nil)
 
-// plainFile is what the file holds, sealed.
+// plainFile is the contents of the file, which is sealed.
 type plainFile struct {
 	Entries map[string][]byte `json:"entries"`
 }
 
-// maxPlain bounds what is read of the file.
+// maxPlain is the largest file that is read.
 const maxPlain = 64 << 20
 
 func openPlain(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	x := &plainIndex{fsys: fsys, dir: dir}
 	_, err := fsys.Stat(filepath.Join(dir, MarkName))
-	behind := err == nil // it was lost, and has fallen behind the segments
+	behind := err == nil // the index was lost, and is older than the segments
 	b, err := vfs.ReadFile(fsys, x.path(), maxPlain)
 	if err == nil {
 		var f plainFile
@@ -112,7 +112,7 @@ func (x *plainIndex) Apply(puts []Entry, deletes []string) error {
 	}
 	if err := x.save(next); err != nil {
 		x.err = lost(err)
-		_ = setMark(x.fsys, x.dir) // from here on the file falls behind
+		_ = setMark(x.fsys, x.dir) // from here on the file is not updated any more
 		return x.err
 	}
 	x.entries = next

@@ -13,7 +13,7 @@ import (
 
 var _ OpenFunc = Preview
 
-// Preview returns what Open would return for a directory, as an index in memory: the file is read as plain bytes. bbolt does
+// Preview returns the index that Open would return for a directory, but in memory: the file is read as plain bytes. bbolt does
 // not open it, no lock is taken, and nothing is written. The spool must not be open in another process.
 func Preview(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	entries, err := read(fsys, dir)
@@ -32,15 +32,15 @@ func Preview(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	return d.Open(fsys, dir, log)
 }
 
-// Check reads the index of a directory and says what is wrong with it: nil if it is sound, fs.ErrNotExist if there is none. The
+// Check reads the index of a directory and returns what is wrong with it: nil if it is sound, fs.ErrNotExist if there is none. The
 // spool must not be open in another process.
 func Check(fsys vfs.FS, dir string) error {
 	_, err := read(fsys, dir)
 	return err
 }
 
-// read returns the entries of an index. The error is fs.ErrNotExist if there is none, a damage if it must be made again,
-// statefile.ErrNewer, or that of reading.
+// read returns the entries of an index. The error is fs.ErrNotExist if there is none, a damage if it must be rebuilt,
+// statefile.ErrNewer, or an error of reading.
 func read(fsys vfs.FS, dir string) (entries []Entry, err error) {
 	_, merr := fsys.Stat(filepath.Join(dir, MarkName))
 	if vfs.Mounted(dir) {

@@ -2,7 +2,7 @@ package index
 
 import "bytes"
 
-// boltNode is a page of a bbolt file, of any contents.
+// boltNode is a page of a bbolt file. Its contents are not checked yet.
 type boltNode struct {
 	data  []byte
 	flags uint16
@@ -13,7 +13,7 @@ func newBoltNode(b []byte) boltNode {
 	return boltNode{data: b, flags: native.Uint16(b[8:]), count: int(native.Uint16(b[10:]))}
 }
 
-// element returns the 16 bytes of element i and what lies behind the elements' start, for positions to count from.
+// element returns the 16 bytes of element i, and all bytes from its start on, since positions count from there.
 func (p boltNode) element(i int) (e, from []byte, ok bool) {
 	at := boltHeader + 16*i
 	if at+16 > len(p.data) {
@@ -22,7 +22,7 @@ func (p boltNode) element(i int) (e, from []byte, ok bool) {
 	return p.data[at : at+16], p.data[at:], true
 }
 
-// leaf returns element i of a leaf page, ok if it lies within the page.
+// leaf returns element i of a leaf page. ok: it is within the page.
 func (p boltNode) leaf(i int) (key, value []byte, bucket, ok bool) {
 	e, from, ok := p.element(i)
 	if !ok {
@@ -36,7 +36,7 @@ func (p boltNode) leaf(i int) (key, value []byte, bucket, ok bool) {
 	return from[pos : pos+k], from[pos+k : pos+k+v], flags == 1, true
 }
 
-// branch returns element i of a branch page: the least key below a child.
+// branch returns element i of a branch page: a child, and the lowest key in it.
 func (p boltNode) branch(i int) (key []byte, child uint64, ok bool) {
 	e, from, ok := p.element(i)
 	if !ok {
@@ -49,11 +49,11 @@ func (p boltNode) branch(i int) (key []byte, child uint64, ok bool) {
 	return from[pos : pos+k], native.Uint64(e[8:]), true
 }
 
-// boltWalk goes through the tree of a bucket.
+// boltWalk checks the tree of a bucket.
 type boltWalk struct{ *boltCheck }
 
-// page checks the tree below a page. All its keys must lie in [lo, hi): a key in the wrong place is one that bbolt does
-// not find. A nil bound is none.
+// page checks the tree below a page. All its keys must be in [lo, hi): bbolt does not find a key in the wrong place. A nil bound
+// means no bound.
 func (w boltWalk) page(id uint64, lo, hi []byte, depth int) error {
 	p, err := w.boltCheck.page(id, depth)
 	if err != nil {
@@ -92,7 +92,7 @@ func (w boltWalk) node(p boltNode, lo, hi []byte, depth int) error {
 	return nil
 }
 
-// leaf takes the entries of a leaf page into account, ascending and none twice.
+// leaf checks and counts the entries of a leaf page. They must be in ascending order, and none may occur twice.
 func (w boltWalk) leaf(p boltNode, lo, hi []byte) error {
 	for i := range p.count {
 		key, value, bucket, ok := p.leaf(i)

@@ -8,8 +8,8 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// Load reads the file at path, of at most max bytes, into v. The version comes first: a newer program may have given any other
-// member another shape. A file without the member "version" has version 0. See Answer for the errors.
+// Load reads the file at path, of at most max bytes, into v. It checks the version first, since a newer program may have changed the
+// type of any other member. A file without the member "version" has version 0. See Answer for the errors.
 func Load(fsys vfs.FS, path string, max int64, version int, v any) error {
 	b, err := vfs.ReadFile(fsys, path, max)
 	if errors.Is(err, vfs.ErrTooLarge) {
@@ -31,7 +31,7 @@ func Load(fsys vfs.FS, path string, max int64, version int, v any) error {
 	return nil
 }
 
-// ErrContents is what every error of Load is that the contents of the file are the reason of, and not the reading.
+// ErrContents is wrapped by every error of Load whose cause is the contents of the file, and not the reading.
 var ErrContents = errors.New("damaged contents")
 
 // contents makes an error an ErrContents.
@@ -57,15 +57,15 @@ const (
 	Loaded Answer = iota
 	// Absent: there is no file, and the spool continues without.
 	Absent
-	// Damaged: there is a file, and its contents are lost: the checksum is wrong, or the disk does not return it. The spool
-	// says so in its log, and continues with what else it knows.
+	// Damaged: there is a file, but its contents are lost: the checksum is wrong, or the disk cannot read it. The spool
+	// logs this, and continues with its other files.
 	Damaged
-	// Refused: a newer program wrote the file, or this process lacks the right, the descriptors or the memory to read it. The
-	// contents are as good as ever, so that nothing may be done that presumes them lost.
+	// Refused: a newer program wrote the file, or this process lacks the permission, the descriptors or the memory to read it. The
+	// contents may be intact, so the caller must not act as if they were lost.
 	Refused
 )
 
-// AnswerTo is the table of answers to an error of Load.
+// AnswerTo returns the answer to an error of Load.
 func AnswerTo(err error) Answer {
 	switch {
 	case err == nil:
@@ -78,8 +78,8 @@ func AnswerTo(err error) Answer {
 	return Damaged
 }
 
-// Denied reports whether an error is this process's own: it lacks the right to a file, or the descriptors or the memory to look
-// into it. The disk holds what it ever held.
+// Denied reports whether the cause of an error is this process: it lacks the permission, the descriptors or the memory to read a
+// file. The file on the disk is intact.
 func Denied(err error) bool {
 	for _, own := range []error{fs.ErrPermission, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 		if errors.Is(err, own) {

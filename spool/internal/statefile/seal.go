@@ -19,8 +19,8 @@ var (
 	ErrSeal = errors.New("checksum missing or wrong")
 )
 
-// Seal returns v, a struct, as a JSON object whose last member is a CRC-32C of everything before it. So a file that people
-// can read and tools can parse distinguishes damage from contents, before the fields of any version are looked at.
+// Seal returns v, a struct, as a JSON object whose last member is a CRC-32C of everything before it. So people can read the file,
+// tools can parse it, and damage is detected before any other member is read, whatever the version.
 func Seal(v any) ([]byte, error) {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -30,7 +30,7 @@ func Seal(v any) ([]byte, error) {
 	return append(b, SealOf(b)...), nil
 }
 
-// SealSize is the length of what Seal appends to the other members.
+// SealSize is the length of the last member with the end of the object.
 var SealSize = len(SealOf(nil))
 
 // SealOf returns the last member of a file that begins with b.
@@ -51,5 +51,5 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // same rule.
 var start = crc32.Update(0, castagnoli, make([]byte, 4))
 
-// Checksum returns what the seal says of the bytes before it.
+// Checksum returns the checksum in the seal of a file that begins with b.
 func Checksum(b []byte) uint32 { return crc32.Update(start, castagnoli, b) }
