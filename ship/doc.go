@@ -101,8 +101,8 @@
 //
 // There is exactly one way to write a manifest: fields in the order shown, no spaces, false, empty or zero fields left out
 // where [Manifest] says omitempty, times in UTC as RFC 3339 with as many decimals as they need. Readers refuse anything else,
-// so that a manifest has one meaning only. Integers stay below 2^53. Any addition to the format gets a new version. A reader
-// refuses every other version with [ErrVersion]; it does not report such a manifest as damaged.
+// so that a manifest has one meaning only. Integers are at most 2^53. Any addition to the format gets a new version. A reader
+// refuses a version that it does not know with [ErrVersion]; it does not report such a manifest as damaged.
 //
 // # Heads, version 2
 //

@@ -60,7 +60,7 @@ type Options struct {
 	SegmentAge   time.Duration
 	Sync         SyncPolicy
 	SyncInterval time.Duration // default 10 ms
-	MaxBytes     int64         // quota of everything in the directory; default 90 % of the file system
+	MaxBytes     int64         // quota of the directory; default 90 % of the file system: set it where several spools share one
 	OnFull       FullPolicy
 	MemoryBytes  int64 // budget for accepted records not yet on stable storage; default 128 MiB, at least 1 MiB, allocated lazily
 	StageWorkers int   // number of concurrent Stage calls for which StageReserve is sized; default 2

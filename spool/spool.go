@@ -51,8 +51,8 @@ type Spool struct {
 // that ended, ErrFailing) means that the batch was accepted but is not kept yet: the spool writes it as soon as the disk allows.
 // Offering it again would duplicate it.
 //
-// Cancelling ctx ends a wait for space or for another caller's commit. A caller that is itself committing finishes the commit
-// first.
+// While the quota or the disk is used up, Append waits (Block) or returns ErrFull (Reject). Cancelling ctx ends a wait for space
+// or for another caller's commit. A caller that is itself committing finishes the commit first.
 func (s *Spool) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
 	return s.journal.accept(ctx, batch, door{count: true, wait: true})
 }

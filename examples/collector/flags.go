@@ -49,7 +49,7 @@ var exits = []string{
 	"0  drained and verified, or stopped with nothing pending",
 	"1  anything else",
 	"2  usage",
-	"3  stopped with data kept",
+	"3  stopped; records are pending for a destination",
 	"4  the drain is incomplete, kept records are damaged and not given up, or records could not be kept at the end",
 	"5  a verification mismatch or a conflict",
 }

@@ -15,7 +15,7 @@
 // Its exit codes:
 //
 //	0  drained and verified, or stopped with nothing pending
-//	3  stopped with data kept
+//	3  stopped; records are pending for a destination
 //	4  the drain is incomplete, kept records are damaged and not given up (see collector give-up -h), or records could not
 //	   be kept at the end
 //	5  a verification mismatch or a conflict
