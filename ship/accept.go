@@ -24,15 +24,18 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 			return err
 		}
 	}
-	signed := l.isSigned(m)
+	unsigned, err := l.lacksSignature(ctx, m, c)
+	if err != nil {
+		return err
+	}
 	far := shared{Left: spool.Left{Segment: c.Segment, Through: c.Through, Stated: c.Stated}}
 	switch {
 	case m.Header.PrevLast > c.Through:
 		far.why = fmt.Sprintf("it continues after record %d, and this chain contains the records up to %d", m.Header.PrevLast, c.Through)
-	case !signed && l.isVouched():
+	case unsigned:
 		far.why = "it is not signed with this host's key"
 	default:
-		err := l.retry(ctx, "chain", func(ctx context.Context) (err error) {
+		err = l.retry(ctx, "chain", func(ctx context.Context) (err error) {
 			far, err = l.compareManifest(ctx, m, c)
 			return err
 		})
@@ -64,9 +67,6 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 		after.Taken = heard(m.Header.Time)
 		if err := l.ack(after); err != nil {
 			return err
-		}
-		if signed {
-			l.setVouched()
 		}
 		if !m.Footer.Passed.IsZero() {
 			// A clock that is set back must not make a segment begin before it either. Without room on the disk it can wait.
@@ -121,18 +121,17 @@ func (l *lane) isSigned(m *Manifest) bool {
 	return err == nil
 }
 
-// isVouched reports whether the chain is known to have a manifest with this spool's signature: no manifest without one follows it
-// then. Until that is known, signing may not have begun, or with another key.
-func (l *lane) isVouched() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.vouched
-}
-
-func (l *lane) setVouched() {
-	l.mu.Lock()
-	l.vouched = true
-	l.mu.Unlock()
+// lacksSignature reports whether a manifest is not signed with this spool's key although the last one of the chain is. If that one
+// is not either, signing has not begun there, or with another key. The chain's state in the spool does not tell: this spool may have
+// written the last manifest before it was given its key.
+func (l *lane) lacksSignature(ctx context.Context, m *Manifest, c spool.Chain) (bool, error) {
+	last, ok := c.Last()
+	if !ok || l.isSigned(m) {
+		return false, nil
+	}
+	c.Epoch, c.Next = last.Epoch, last.Number
+	before, err := l.readNext(ctx, "chain", c)
+	return before != nil && before.Hash == c.Hash && l.isSigned(before), err
 }
 
 // heard returns when another owner was heard of, by the time of its manifest. That was written before it was read, so that
