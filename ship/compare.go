@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -93,8 +95,8 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 
 // sameSegment reports whether a line speaks of this very segment from a record on, and the destination holds the object. If it
 // does not, the records may be the same all the same. A line proves neither: whoever may write at the destination may have taken
-// its hashes from another place, or from a copy of the volume. So the segment is encoded as the line says, and what that gives is
-// compared with the destination's own account of the object, as after an upload. What differs is read and compared.
+// its hashes from another place, or from a copy of the volume. Nor does the destination's own checksum, where that is a CRC: anybody
+// can make other bytes that have it. So the object is read, and its content compared with that of the segment.
 func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Segment, from uint64) (bool, error) {
 	switch {
 	case line.First != from || line.Last != seg.Last:
@@ -104,15 +106,15 @@ func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Se
 	case line.Whole != nil || line.First != seg.First || line.Records != seg.Records || line.Bytes != seg.Bytes:
 		return false, nil
 	}
-	o, err := l.encodedAs(ctx, line, seg)
-	if err != nil || o == nil {
+	content, err := l.contentAs(ctx, line, seg)
+	if err != nil || content == nil {
 		return false, err
 	}
-	r, err := l.dest.Stat(ctx, line.Key)
-	if errors.Is(err, fs.ErrNotExist) {
+	_, same, err := l.compare(ctx, content)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) {
 		return false, nil
 	}
-	return err == nil && o.Check(r) == nil, err
+	return same, err
 }
 
 // readable counts the records of a segment from one on that are not damaged.
@@ -126,35 +128,35 @@ func readable(seg *spool.Segment, from uint64) uint64 {
 	return n
 }
 
-// encodedAs returns what a segment is encoded to in the encoding of a line, under the line's key; nil if it cannot be, or is not
+// contentAs describes the content of a segment in the encoding of a line, under the line's key; nil if it cannot be made, or is not
 // what the line says, which proves nothing: then the records are compared.
-func (l *lane) encodedAs(ctx context.Context, line *SegmentLine, seg *spool.Segment) (*Object, error) {
+func (l *lane) contentAs(ctx context.Context, line *SegmentLine, seg *spool.Segment) (*spool.StageRecord, error) {
+	content := &spool.StageRecord{Key: line.Key, Encoding: line.Encoding()}
+	staged := &spool.StageRecord{}
 	if seg.Staged {
-		rec, err := l.s.stage(ctx, seg.Number)
-		if err != nil {
+		var err error
+		if staged, err = l.s.stage(ctx, seg.Number); err != nil {
 			return nil, err
 		}
-		switch {
-		case rec.Format == line.Format && rec.RawSHA256 != line.RawSHA256:
-			return nil, nil
-		case rec.RawSHA256 == line.RawSHA256 && rec.SHA256 == line.SHA256:
-			o, err := stagedObject(rec)
-			o.Key = line.Key
-			return &o, err
+	}
+	if staged.Format == line.Format {
+		content.RawBytes, content.RawSHA256 = staged.RawBytes, staged.RawSHA256
+	} else {
+		r, done, err := l.s.sp.Shelf().ReadSealed(seg.Number)
+		if err != nil {
+			return nil, nil // only the staged file may be left, or the disk refuses the own one: see ownRecords
 		}
+		defer func() { _ = done() }()
+		out, err := l.s.enc.Encode(ctx, io.Discard, r, &object.Encoding{Format: line.Format, Codec: "none"})
+		if err != nil || out.Records == 0 {
+			return nil, ctx.Err() // it cannot be written in that format: then it was not; or it cannot be read to the end
+		}
+		content.RawBytes, content.RawSHA256 = out.RawBytes, hex.EncodeToString(out.RawSHA256[:])
 	}
-	r, done, err := l.s.sp.Shelf().ReadSealed(seg.Number)
-	if err != nil {
-		return nil, nil // only the staged file may be left, or the disk refuses the own one: see ownRecords
+	if content.RawSHA256 != line.RawSHA256 {
+		return nil, nil
 	}
-	defer func() { _ = done() }()
-	o, want, stored := Object{Key: line.Key}, line.Encoding(), NewDigest()
-	out, err := l.s.enc.Encode(ctx, stored, r, &want)
-	if err != nil || out.Records == 0 || hex.EncodeToString(out.RawSHA256[:]) != line.RawSHA256 {
-		return nil, ctx.Err() // it cannot be written in that format: then it was not; or it cannot be read to the end
-	}
-	stored.Sum(&o)
-	return &o, nil
+	return content, nil
 }
 
 // lossLine states what was lost in a segment, and what was dropped and made on purpose.
