@@ -11,8 +11,9 @@
 // are no checksums.
 //
 // `If-None-Match: *` goes with each upload, so that no object is ever overwritten. 412 is success if the object there is
-// the same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Destination.Check],
-// an object that is new (ship.Object.New) and goes in one request is sent without the first HeadObject. If an upload
+// the same, otherwise ship.ErrConflict. An object that Put may not have created itself is read back, and its SHA-256 compared:
+// whoever may write there can make other bytes with the same CRC. Once the store has answered 412 to this process,
+// as it does during [Destination.Check], an object that is new (ship.Object.New) and goes in one request is sent without the first HeadObject. If an upload
 // fails, Put aborts it, with a context of its own. [Destination.Sweep], which [Destination.Check] calls, aborts the uploads that a
 // killed process has left. Requests are bounded by progress: one in which nothing moves for Options.StallTimeout ends,
 // however large, and a slow one that moves does not.
