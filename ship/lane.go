@@ -94,6 +94,7 @@ func (l *lane) run(ctx context.Context) error {
 		if err = l.session(ctx); ctx.Err() != nil || !isTaken(err) && !errors.Is(err, errMoved) {
 			break
 		}
+		l.endTroubles()
 	}
 	cancel(err)
 	return context.Cause(ctx)
