@@ -25,15 +25,18 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 			return err
 		}
 	}
-	signed := l.isSigned(m)
+	unsigned, err := l.lacksSignature(ctx, m, c)
+	if err != nil {
+		return err
+	}
 	far := shared{Left: spool.Left{Segment: c.Segment, Through: c.Through, Stated: c.Stated}}
 	switch {
 	case m.Header.PrevLast > c.Through:
 		far.why = fmt.Sprintf("it continues after record %d, and this chain contains the records up to %d", m.Header.PrevLast, c.Through)
-	case !signed && l.isVouched():
+	case unsigned:
 		far.why = "it is not signed with this host's key"
 	default:
-		err := l.retry(ctx, "chain", func(ctx context.Context) (err error) {
+		err = l.retry(ctx, "chain", func(ctx context.Context) (err error) {
 			far, err = l.compareManifest(ctx, m, c)
 			return err
 		})
@@ -65,9 +68,6 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 		after.Taken = heard(m.Header.Time)
 		if err := l.ack(after); err != nil {
 			return err
-		}
-		if signed {
-			l.setVouched()
 		}
 		if !m.Footer.Passed.IsZero() {
 			// Idle records that no segment begins before Passed, even if the clock is set back. If the disk has no room, that
@@ -123,18 +123,17 @@ func (l *lane) isSigned(m *Manifest) bool {
 	return err == nil
 }
 
-// isVouched reports whether the chain is known to contain a manifest with this spool's signature. From then on, a manifest
-// without it is not accepted. Before that, signing may not have begun, or may have begun with another key.
-func (l *lane) isVouched() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.vouched
-}
-
-func (l *lane) setVouched() {
-	l.mu.Lock()
-	l.vouched = true
-	l.mu.Unlock()
+// lacksSignature reports whether a manifest is not signed with this spool's key although the last manifest of the chain is. If
+// neither is, signing has not begun in this chain, or has begun with another key. The chain's state in the spool does not show
+// this: the spool may have written the last manifest before it was given its key.
+func (l *lane) lacksSignature(ctx context.Context, m *Manifest, c spool.Chain) (bool, error) {
+	last, ok := c.Last()
+	if !ok || l.isSigned(m) {
+		return false, nil
+	}
+	c.Epoch, c.Next = last.Epoch, last.Number
+	before, err := l.readNext(ctx, "chain", c)
+	return before != nil && before.Hash == c.Hash && l.isSigned(before), err
 }
 
 // heard returns when another owner last wrote: the time of its manifest, but at most the present. A later time comes from a

@@ -299,9 +299,5 @@ func (l *lane) setCursor(c spool.Chain) {
 		l.backlog.follow(c.Segment, l.window[:n])
 	}
 	l.attempts.forgetCovered(c.Segment)
-	l.vouched = isOwn(&c) || l.vouched && c.Spool == l.chain.Spool
 	l.chain, l.window = c, slices.Delete(l.window, 0, n)
 }
-
-// isOwn reports whether this spool has written the last manifest of its chain.
-func isOwn(c *spool.Chain) bool { return c.Hash != [32]byte{} && c.Taken == 0 }

@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -93,8 +95,9 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 
 // sameSegment reports whether a line describes exactly this segment, beginning with record from, and the destination holds
 // the object. If not, the records may still be the same, and the caller compares them. The line alone proves nothing: anyone
-// with write access to the destination may have copied its hashes from another destination or a copy of the volume. So the
-// segment is encoded as the line says, and the result is compared with the size and checksum that the destination reports.
+// with write access to the destination may have copied its hashes from another destination or a copy of the volume. Nor does
+// the destination's own checksum if that is a CRC: anybody can make other bytes with the same CRC. So the object is read, and its
+// content compared with that of the segment.
 func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Segment, from uint64) (bool, error) {
 	switch {
 	case line.First != from || line.Last != seg.Last:
@@ -104,15 +107,15 @@ func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Se
 	case line.Whole != nil || line.First != seg.First || line.Records != seg.Records || line.Bytes != seg.Bytes:
 		return false, nil
 	}
-	o, err := l.encodedAs(ctx, line, seg)
-	if err != nil || o == nil {
+	content, err := l.contentAs(ctx, line, seg)
+	if err != nil || content == nil {
 		return false, err
 	}
-	r, err := l.dest.Stat(ctx, line.Key)
-	if errors.Is(err, fs.ErrNotExist) {
+	_, same, err := l.compare(ctx, content)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) {
 		return false, nil
 	}
-	return err == nil && o.Check(r) == nil, err
+	return same, err
 }
 
 // readable counts the undamaged records of a segment, beginning with record from.
@@ -126,35 +129,35 @@ func readable(seg *spool.Segment, from uint64) uint64 {
 	return n
 }
 
-// encodedAs encodes a segment as a line says and returns the resulting object under the line's key. It returns nil if that is
-// impossible, or if the result is not what the line states. That proves nothing: the records are compared then.
-func (l *lane) encodedAs(ctx context.Context, line *SegmentLine, seg *spool.Segment) (*Object, error) {
+// contentAs returns a record of the segment's content in the encoding of a line, under the line's key. It returns nil if that is
+// impossible, or if the content is not what the line states. That proves nothing: the records are compared then.
+func (l *lane) contentAs(ctx context.Context, line *SegmentLine, seg *spool.Segment) (*spool.StageRecord, error) {
+	content := &spool.StageRecord{Key: line.Key, Encoding: line.Encoding()}
+	staged := &spool.StageRecord{}
 	if seg.Staged {
-		rec, err := l.s.stage(ctx, seg.Number)
-		if err != nil {
+		var err error
+		if staged, err = l.s.stage(ctx, seg.Number); err != nil {
 			return nil, err
 		}
-		switch {
-		case rec.Format == line.Format && rec.RawSHA256 != line.RawSHA256:
-			return nil, nil
-		case rec.RawSHA256 == line.RawSHA256 && rec.SHA256 == line.SHA256:
-			o, err := stagedObject(rec)
-			o.Key = line.Key
-			return &o, err
+	}
+	if staged.Format == line.Format {
+		content.RawBytes, content.RawSHA256 = staged.RawBytes, staged.RawSHA256
+	} else {
+		r, done, err := l.s.sp.Shelf().ReadSealed(seg.Number)
+		if err != nil {
+			return nil, nil // only the staged file may be left, or the disk refuses the own one: see ownRecords
 		}
+		defer func() { _ = done() }()
+		out, err := l.s.enc.Encode(ctx, io.Discard, r, &object.Encoding{Format: line.Format, Codec: "none"})
+		if err != nil || out.Records == 0 {
+			return nil, ctx.Err() // it cannot be written in that format: then it was not; or it cannot be read to the end
+		}
+		content.RawBytes, content.RawSHA256 = out.RawBytes, hex.EncodeToString(out.RawSHA256[:])
 	}
-	r, done, err := l.s.sp.Shelf().ReadSealed(seg.Number)
-	if err != nil {
-		return nil, nil // only the staged file may be left, or the disk refuses the segment's own file: see ownRecords
+	if content.RawSHA256 != line.RawSHA256 {
+		return nil, nil
 	}
-	defer func() { _ = done() }()
-	o, want, stored := Object{Key: line.Key}, line.Encoding(), NewDigest()
-	out, err := l.s.enc.Encode(ctx, stored, r, &want)
-	if err != nil || out.Records == 0 || hex.EncodeToString(out.RawSHA256[:]) != line.RawSHA256 {
-		return nil, ctx.Err() // it does not fit that format, so it was not written in it; or it cannot be read to the end
-	}
-	stored.Sum(&o)
-	return &o, nil
+	return content, nil
 }
 
 // lossLine states what was lost in a segment, and what was dropped and made on purpose.

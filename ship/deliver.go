@@ -20,6 +20,9 @@ func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	number := d.seg.Number
 	return l.retry(ctx, "segment "+strconv.FormatUint(number, 10), func(ctx context.Context) error {
 		rec, r, whole, err := l.sendInTurn(ctx, d)
+		if errors.Is(err, errCovered) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

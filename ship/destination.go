@@ -63,9 +63,10 @@ type Receipt struct {
 //
 //   - Put stores exactly body under o.Key if nothing is there, and returns only once the destination's own account of size
 //     and checksum matches; a nil error is a promise that the bytes are durable there. It reads body from its beginning,
-//     wherever its offset is. Bytes that do not match o are never published. If the key already holds the same bytes (size
-//     and checksum) it returns that object's receipt: a lost response is repaired by calling again. If it holds other bytes,
-//     Put returns ErrConflict and changes nothing. A key never shows partial content.
+//     wherever its offset is. Bytes that do not match o are never published. If the key already holds the same bytes (by
+//     their SHA-256, since anybody can make other bytes with the same CRC) it returns that object's receipt: a lost response is
+//     repaired by calling again. If it holds other bytes, Put returns ErrConflict and changes nothing. A key never shows
+//     partial content.
 //   - Stat asks the store about an object each time, and never answers from memory. A destination that keeps no checksum may
 //     return a Receipt with an empty Checksum: then Verify asks by Put, which compares the bytes. fs.ErrNotExist: not there.
 //   - Open reads an object. fs.ErrNotExist: not there. A destination that verifies the bytes as they are read reports damage by

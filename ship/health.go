@@ -3,7 +3,9 @@ package ship
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/foreign"
@@ -181,6 +183,17 @@ func (l *lane) noteSuccess(what string) {
 	l.s.changed.Broadcast()
 	if well && o.failures > 0 {
 		l.logRecovery(o)
+	}
+}
+
+// endTroubles ends the troubles of a session that is over: nothing tries its operations again, and another owner's manifest may
+// cover what they were to deliver. Only the check continues.
+func (l *lane) endTroubles() {
+	l.mu.Lock()
+	over := slices.DeleteFunc(slices.Collect(maps.Keys(l.troubles)), func(what string) bool { return what == "check" })
+	l.mu.Unlock()
+	for _, what := range over {
+		l.noteSuccess(what)
 	}
 }
 

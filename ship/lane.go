@@ -31,7 +31,6 @@ type lane struct {
 	closed bool        // a final manifest was written: nothing may follow it in this process
 	// prepared: chain is where the chain at the destination ends, see prepareChain.
 	prepared bool
-	vouched  bool // see isVouched
 	health
 	meter    meter
 	backlog  backlog
@@ -70,7 +69,7 @@ func newLane(s *Shipper, name string, dest Destination, limits []*Limiter) (*lan
 	l.hooks = newHooks(l)
 	l.dest = recorded{Guard(dest, l.notePanic), l.record, l.hooks}
 	_, l.checks = dest.(Checker)
-	l.backlog.seen, l.vouched = chain.Segment, isOwn(&chain)
+	l.backlog.seen = chain.Segment
 	l.health.init()
 	l.before = s.sp.Shelf().Down(name)
 	return l, nil
@@ -95,6 +94,7 @@ func (l *lane) run(ctx context.Context) error {
 		if err = l.session(ctx); ctx.Err() != nil || !isTaken(err) && !errors.Is(err, errMoved) {
 			break
 		}
+		l.endTroubles()
 	}
 	cancel(err)
 	return context.Cause(ctx)

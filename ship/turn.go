@@ -16,6 +16,9 @@ import (
 // then. The wait is certain to end: the segments before it are delivered, until it is next itself.
 func (l *lane) sendInTurn(ctx context.Context, d *delivery) (rec *spool.StageRecord, r Receipt, whole *Whole, err error) {
 	for {
+		if l.cursor().Segment >= d.seg.Number {
+			return nil, r, nil, errCovered
+		}
 		// Read all three before the attempt: an acknowledgement during it counts, and a segment that becomes next during it
 		// is tried again.
 		changed, acked, next := l.s.sp.Shelf().Changed(), l.s.acked(), l.isNext(d)
@@ -28,6 +31,9 @@ func (l *lane) sendInTurn(ctx context.Context, d *delivery) (rec *spool.StageRec
 		}
 	}
 }
+
+// errCovered: another owner's manifest covers the segment of a delivery. The spool may have deleted it since.
+var errCovered = errors.New("ship: another owner has delivered the segment")
 
 // isNext reports whether a delivery is the next one for the destination.
 func (l *lane) isNext(d *delivery) bool {
@@ -92,7 +98,7 @@ func (l *lane) undoneBefore(d *delivery) (numbers []uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, w := range l.window {
-		if w == d {
+		if w.seg.Number >= d.seg.Number {
 			break
 		}
 		if !w.done {

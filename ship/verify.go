@@ -40,7 +40,8 @@ type Mismatch struct {
 // everything has been asked: one that cannot be stored must not hide the others. Failed requests are retried until ctx ends;
 // an object that is still missing then is a mismatch.
 //
-// Segments that only the chain of a former spool id contains (see the package documentation) are not asked about.
+// Segments that only the chain of a former spool id contains (see the package documentation) are not asked about. Nor are
+// those of a chain that this spool has left, if only manifests from before that chain's last two epochs name them.
 //
 // The error is nil if everything was confirmed. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete if
 // some could not be asked; the map, by name of destination, has the details.

@@ -86,6 +86,44 @@ func TestVerifyLeftChainAsks(t *testing.T) {
 	}
 }
 
+// TestVerifyWhereTheChainWasLeft: another owner has delivered a segment that both have and one that only it has, and states them in one
+// manifest. The chain is left there, and the segment that both have is asked about.
+func TestVerifyWhereTheChainWasLeft(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		s3 := shiptest.Memory()
+		d := destinations{"s3": s3}
+		b := newBench(t, d)
+		b.freeze()
+		b.segments(1, 5)
+		b.close()
+		copied := t.TempDir()
+		if err := os.CopyFS(copied, os.DirFS(b.dir)); err != nil {
+			t.Fatal(err)
+		}
+		other := openBench(t, copied, d, "host-b")
+		other.next = 100
+		other.segments(1, 1)
+		other.ship(d, quick)
+		other.flush()
+		other.close()
+
+		b = openBench(t, b.dir, d, "host-a")
+		b.ship(d, quick)
+		b.until("the chain is left", func() bool { return b.s.Stats()["s3"].Chain.Left })
+		if c := b.s.Stats()["s3"].Chain; c.Segment != 1 {
+			t.Fatalf("it was left after segment %d", c.Segment)
+		}
+		if gone {
+			s3.Remove(linesOf(t, s3, 1, 5)[0].Key)
+		}
+		found, err := b.s.Verify(t.Context())
+		if v := found["s3"]; errors.Is(err, ship.ErrVerify) != gone || !gone && v.Objects != 1 {
+			t.Errorf("gone %v: %+v, %v", gone, v, err)
+		}
+		b.close()
+	}
+}
+
 // TestLostStateOfALaterIdentity: the state of a chain that continues under another identity is lost. The chain of that
 // identity does not list what the previous one contains, and still nothing is delivered again.
 func TestLostStateOfALaterIdentity(t *testing.T) {

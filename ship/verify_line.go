@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
 )
 
 // If a segment is damaged here after its delivery, the spool has a gap and the destination has an object. Only the
@@ -48,7 +49,7 @@ func (v *verifier) otherLines() (checks []lineCheck) {
 }
 
 // findLines reads the previous epoch to find the lines of missing objects, and of segments in a chain that this spool has
-// left.
+// left. The last of the latter are in the manifest at which the chain was left, among those of another owner.
 func (v *verifier) findLines(ctx context.Context) error {
 	lowest := uint64(math.MaxUint64) // of the segments whose lines are not known
 	look := func(number uint64) {
@@ -71,20 +72,40 @@ func (v *verifier) findLines(ctx context.Context) error {
 		return nil
 	}
 	for n := int64(at.Number); at.Epoch > 0 && n >= 0; n-- {
-		var m *Manifest
-		err := v.retry(ctx, func() (err error) {
-			m, err = ReadManifest(ctx, v.l.dest, v.l.s.class, v.chain.Spool, at.Epoch, uint64(n))
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) {
-				m, err = nil, nil
-			}
+		m, err := v.readOther(ctx, at.Epoch, uint64(n))
+		if err != nil {
 			return err
-		})
-		if err != nil || m == nil || m.Footer.Segment < lowest {
-			return err
+		}
+		if m == nil || m.Footer.Segment < lowest {
+			break
 		}
 		v.noteLines(m)
 	}
+	if !v.chain.Left {
+		return nil
+	}
+	m, err := v.readOther(ctx, v.chain.Epoch, v.chain.Next)
+	if err != nil || m == nil {
+		return err
+	}
+	// Its other lines are of records that this spool does not have, or it repeats those of manifests that were accepted.
+	m.Segments = slices.DeleteFunc(m.Segments, func(line SegmentLine) bool {
+		return line.Segment > v.chain.Segment || v.lines[line.Segment] != nil
+	})
+	v.noteLines(m)
 	return nil
+}
+
+// readOther reads a manifest that is not one of this epoch's chain. It returns nil if none can be read.
+func (v *verifier) readOther(ctx context.Context, epoch uint32, number uint64) (m *Manifest, err error) {
+	err = v.retry(ctx, func() (err error) {
+		m, err = ReadManifest(ctx, v.l.dest, v.l.s.class, v.chain.Spool, epoch, number)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) {
+			m, err = nil, nil
+		}
+		return err
+	})
+	return m, err
 }
 
 // takeRenamed removes from v.missing the segments that the chain has under another key, and returns their lines. These

@@ -10,11 +10,12 @@
 // and the receipt says so ("read-back"). ETags are ignored, because they are not checksums.
 //
 // Each upload is sent with `If-None-Match: *`, so that no object is ever overwritten. 412 is success if the object there is the
-// same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Destination.Check], an
-// object that is new (ship.Object.New) and fits in one request is sent without the first HeadObject. If an upload fails, Put
-// aborts it, with a context of its own. [Destination.Sweep], which [Destination.Check] calls, aborts the uploads that a killed
-// process has left. Requests are limited by progress, not by their total time: only a request in which no byte moves for
-// Options.StallTimeout is ended.
+// same, otherwise ship.ErrConflict. An object that Put may not have created itself is read back, and its SHA-256 compared: anyone
+// who may write there can make other bytes with the same CRC. Once the store has answered 412 to this process, as it does during
+// [Destination.Check], an object that is new (ship.Object.New) and fits in one request is sent without the first HeadObject. If an
+// upload fails, Put aborts it, with a context of its own. [Destination.Sweep], which [Destination.Check] calls, aborts the uploads
+// that a killed process has left. Requests are limited by progress, not by their total time: only a request in which no byte moves
+// for Options.StallTimeout is ended.
 //
 // # The URL
 //

@@ -81,18 +81,20 @@ func (b *Destination) free(o ship.Object) bool {
 	return o.New && o.Size <= b.uploader.partSize() && b.conditions.Load()
 }
 
-// compareHeld compares what the store says it holds with o. If the store has no full-object checksum, the object is read
-// back. mismatch is the error if they differ.
+// compareHeld compares what the store says it holds with o. mismatch is the error if they differ. If the store has no full-object
+// checksum, the object is read back. So is an object that this Put may not have created (ErrConflict): whoever has stored it may
+// have made other bytes with the same CRC.
 func (b *Destination) compareHeld(ctx context.Context, o ship.Object, h *held, mismatch error) (ship.Receipt, error) {
 	// The cheap check first: if the sizes differ, the object need not be read back.
 	if h.size != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%w: %d bytes there, %d here", mismatch, h.size, o.Size)
 	}
 	r := ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Version: h.version, Degraded: b.degraded(h.size)}
-	if r.Checksum == "" {
-		if !b.o.Compat && b.warned.CompareAndSwap(false, true) {
-			b.o.Logger.Warn("s3ship: store keeps no full-object checksum; every upload is read back instead", "location", b.Location(), "key", o.Key)
-		}
+	if r.Checksum == "" && !b.o.Compat && b.warned.CompareAndSwap(false, true) {
+		b.o.Logger.Warn("s3ship: store keeps no full-object checksum; every upload is read back instead", "location", b.Location(), "key", o.Key)
+	}
+	there := r
+	if r.Checksum == "" || errors.Is(mismatch, ship.ErrConflict) && o.Check(r) == nil {
 		sum, n, err := b.readBack(ctx, o.Key, o.Size)
 		if errors.Is(err, ship.ErrVerify) {
 			return ship.Receipt{}, fmt.Errorf("%w: reading back: %v", mismatch, err)
@@ -100,13 +102,16 @@ func (b *Destination) compareHeld(ctx context.Context, o ship.Object, h *held, m
 		if err != nil {
 			return ship.Receipt{}, fmt.Errorf("reading back: %w", err)
 		}
-		r.Size, r.Checksum, r.Method = n, ship.SHA256Checksum(sum), "read-back"
+		there.Size, there.Checksum, there.Method = n, ship.SHA256Checksum(sum), "read-back"
 	}
-	if err := o.Check(r); err != nil {
+	if err := o.Check(there); err != nil {
 		if errors.Is(mismatch, ship.ErrVerify) {
 			return ship.Receipt{}, err
 		}
-		return ship.Receipt{}, fmt.Errorf("%w: %s there", mismatch, r.Checksum)
+		return ship.Receipt{}, fmt.Errorf("%w: %s there", mismatch, there.Checksum)
+	}
+	if r.Checksum == "" { // otherwise the receipt has what the store says, which an audit must find again
+		r = there
 	}
 	r.Time = time.Now().UTC()
 	return r, nil
