@@ -50,7 +50,7 @@ func (r *run) balance(ctx context.Context) {
 			res := <-got
 			classes[c.name], all = res.ClassReport, append(all, res.left...)
 		} else {
-			classes[c.name] = ClassReport{Err: "its spool cannot be asked: " + err.Error()}
+			classes[c.name] = ClassReport{Err: "its spool does not answer: " + err.Error()}
 		}
 	}
 	for name, err := range down {

@@ -152,7 +152,7 @@ func (d *Drainer) endOnce(ctx context.Context, c cause) (*Report, error) {
 		case <-d.ended:
 			return d.report, d.err
 		case <-ctx.Done():
-			return nil, fmt.Errorf("drain: another call is ending this process, and had not done so by now: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("drain: another call is still ending this process: %w", context.Cause(ctx))
 		}
 	}
 	defer close(d.ended)

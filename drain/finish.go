@@ -67,7 +67,7 @@ func (r *run) unproven(err error) *Report {
 // thawConfirmed thaws the spools whose readable records are all verified. The others stay frozen, in this process and in
 // the next, which logs why.
 func (r *run) thawConfirmed(ctx context.Context, report *Report) {
-	r.each(ctx, "keeping what is here", func(c *class) error {
+	r.each(ctx, "thawing or freezing the spools", func(c *class) error {
 		if cr, ok := report.Classes[c.name]; ok && cr.confirmed() {
 			return c.thaw() // damaged files are kept even without a freeze
 		}
@@ -121,7 +121,7 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 			return err
 		})
 		if err != nil {
-			r.log.Error("drain: cannot tell the platform how it ended; it decides by its own time-out, so check by the report whether the volume may go", "err", err)
+			r.log.Error("drain: cannot report the result to the platform, which will act on its time-out: check the report before you delete the volume", "err", err)
 		}
 		select {
 		case k := <-kept:
@@ -178,7 +178,7 @@ func (r *run) close(ctx context.Context) {
 	}
 	if err != nil {
 		// Kept records are safe on the disk; the next start recovers them.
-		r.log.Error("drain: cannot close the spools in order; the next start recovers them, and the report does not say complete: see what the disk reports", "err", err)
+		r.log.Error("drain: cannot close the spools cleanly; the next start recovers them, and no kept record is lost: see what the disk reports", "err", err)
 	}
 	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), most)
 	defer cancelAfter()

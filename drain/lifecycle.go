@@ -88,7 +88,7 @@ func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
 		return
 	}
 	if err := d.catch("Lifecycle.Update", func() error { p.Update(ctx, at); return nil }); err != nil {
-		d.o.Logger.Error("drain: cannot update the platform; it is tried again with the next update, and the platform may act on what it knows: correct what err names", "err", err)
+		d.o.Logger.Error("drain: cannot update the platform; the next update tries again, and until then the platform may act on the last status: correct what err names", "err", err)
 	}
 }
 

@@ -43,7 +43,7 @@ func (r *run) makeRoom(refusing map[string]bool) {
 		if c.isUnverified() {
 			if !refusing[c.name] {
 				refusing[c.name] = true
-				r.log.Error("drain: the spool is full and keeps what an earlier drain could not verify, so records are refused: send to another instance, and repair what the report of that drain names", "class", c.name)
+				r.log.Error("drain: the spool is full and was left frozen by a drain that could not verify it, so records are refused: send to another instance, and repair the objects in that drain's report", "class", c.name)
 			}
 			continue
 		}

@@ -188,7 +188,7 @@ func (r *Report) WriteSummary(w io.Writer) error {
 			if x.GivenUp {
 				p(", given up")
 			} else {
-				p(", NOT given up: this spool must not go")
+				p(", NOT given up: do not delete this spool")
 			}
 			p("\n")
 		}
@@ -267,7 +267,7 @@ func ranges(list []segment.Range) string {
 	var parts []string
 	for i, r := range list {
 		if i == most {
-			parts = append(parts, fmt.Sprintf("and %d ranges more", len(list)-most))
+			parts = append(parts, fmt.Sprintf("and %d more ranges", len(list)-most))
 			break
 		}
 		parts = append(parts, fmt.Sprintf("%d to %d", r.First, r.Last))

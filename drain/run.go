@@ -19,7 +19,7 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	retained := r.finishPlatforms(ctx, report)
 	for pause := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Delivered && ctx.Err() == nil; pause = min(2*pause, roundMost) {
 		r.enter(phaseRetained)
-		r.log.Warn("drain: the platform retained the instance; the drain continues, and what it reports last counts", "outcome", report.Outcome)
+		r.log.Warn("drain: the platform retained the instance; the drain continues; only its last report counts", "outcome", report.Outcome)
 		_ = wait.Sleep(ctx, max(time.Second, pause-time.Since(began)))
 		began = time.Now()
 		if report, err = r.round(ctx, false); report.Outcome == Delivered {
@@ -63,7 +63,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 
 	if r.cause.intent == Drain {
 		// The freeze is durable, since the process may be killed before the report: see spool.Shelf.Freeze.
-		r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
+		r.each(body, "freezing the spools", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 	}
 	if r.cause.intent == Stop {
 		r.stopAdoptions(half(body)) // the next start continues them
@@ -72,7 +72,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 		_ = r.phase(half(body), phaseAnnounce, r.steps(o.Before))
 		if r.cause.notice != nil && !r.cause.resumed && o.Quiesce > 0 {
 			_ = r.phase(half(body), phaseQuiesce, r.quiesce)
-			r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
+			r.each(body, "freezing the spools", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 		}
 	}
 	shipped := r.empty(body)

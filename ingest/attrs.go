@@ -89,7 +89,7 @@ func makeAttrs(attributes func(*Stream) map[string]string, s *Stream, m *meter, 
 	}()
 	a, err := segment.NewAttrs(attributes(s))
 	if err != nil {
-		log.warn("ingest: Attributes has returned what no record can have; the records have no attributes", "src", s.Peer.String(), "err", err)
+		log.warn("ingest: Attributes returned an invalid set; the records have no attributes", "src", s.Peer.String(), "err", err)
 	}
 	return a
 }

@@ -185,7 +185,7 @@ func (c *conn) converse() {
 
 // warnClosed logs why this side closes the connection.
 func (c *conn) warnClosed(err error) {
-	c.t.log.warn("ingest: connection closed because of what the sender has sent or the sink has answered, which err names; complete records before that are kept", "src", c.src.String(), "err", err)
+	c.t.log.warn("ingest: connection closed because of an error in the stream or from the sink, see err; complete records before it are kept", "src", c.src.String(), "err", err)
 }
 
 // broken is called when the connection ended without the peer's close. Data that the peer's kernel had not sent by then is

@@ -38,7 +38,7 @@ func (l *limiter) allow(msg string, now time.Time) (more []any, ok bool) {
 }
 
 // errPanicked means that code of the embedder has panicked. Its state is unknown, so it is not called again.
-var errPanicked = errors.New("ingest: code that the program has added panicked")
+var errPanicked = errors.New("ingest: the program's own code panicked")
 
 // panicked logs a panic, with its stack, at a bounded rate.
 func (l *limiter) panicked(msg string, r any, attrs ...any) {

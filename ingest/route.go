@@ -175,7 +175,7 @@ func (r *Route) hurry(_ context.Context, i int, d *delivery, part []segment.Reco
 func (r *Route) keep(_ context.Context, i int, d *delivery, part []segment.Record) (left []segment.Record) {
 	if !d.settled(Keep(r.sinks[i].Sink, part)) {
 		r.lose(i, d, part, segment.GivenUp)
-		r.log.warn("ingest: a spool does not keep what a listener that is closed has in hand; records that were routed to it are lost", "sink", r.names[i],
+		r.log.warn("ingest: a spool refused records that a closed listener still had in memory; they are lost", "sink", r.names[i],
 			"records", len(part), "err", d.refused)
 	}
 	return nil

@@ -48,7 +48,7 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 		}
 	}
 	if far.why != "" {
-		l.log.Warn("ship: another owner continues this chain with other data than this spool has; leaving the chain, and delivering what it lacks under another spool id: find out who runs with a copy of this volume", "epoch", c.Epoch, "manifest", c.Next,
+		l.log.Warn("ship: another owner has continued this chain differently, see why; this spool delivers the records that the chain lacks under a new spool id: find the process that runs on a copy of this volume", "epoch", c.Epoch, "manifest", c.Next,
 			"instance", m.Header.Instance, "in_common_up_to", far.Through, "why", far.why)
 		return l.changeChain(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, far.Left) })
 	}
@@ -56,7 +56,7 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 	if err != nil {
 		return err
 	}
-	l.log.Info("ship: accepting a manifest that is already at the destination; it says what this spool would have said, and nothing needs to be done", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
+	l.log.Info("ship: accepting a manifest that is already at the destination and agrees with this spool; nothing needs to be done", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
 	return l.retry(ctx, "chain", func(context.Context) error {
 		if err := l.s.sp.Shelf().Withdraw(l.name); err != nil {
 			return ofHost(err)
@@ -88,11 +88,11 @@ func (l *lane) contradiction(m *Manifest, c spool.Chain, far *shared, began time
 	case m.Header.Destination != l.name:
 		return fmt.Sprintf("it is written for destination %s", m.Header.Destination)
 	case c.Hash != [32]byte{} && m.Header.Prev != hex.EncodeToString(c.Hash[:]):
-		return "it follows another manifest than the one that is known here"
+		return "its prev is not the hash of the last manifest that is known here"
 	case by != nil && by.Epoch > min(max(c.Epoch, l.s.epoch), object.MaxEpoch-2*epochsAhead)+epochsAhead,
 		m.Footer.Final && c.Epoch > object.MaxEpoch-epochsAhead:
 		// No epoch follows MaxEpoch, so records kept after it could never be delivered in this chain.
-		return "it leaves hardly any epoch"
+		return "its epoch or that of its closed_by is too far ahead, or too close to the maximum"
 	case passed.IsZero():
 	case passed.After(began) && l.s.sp.Source() == "":
 		return fmt.Sprintf("it says that no segment begins before %s, which is yet to come", passed)

@@ -58,7 +58,7 @@ func (l *lane) beginChain(ctx context.Context) error {
 	case errors.Is(err, spool.ErrClosed):
 		return err
 	case err != nil: // the disk may be full: the chain can begin without this time
-		l.log.Warn("ship: cannot record in the spool since when it has records; the chain begins without that, so readers of whole hours wait until it has delivered something", "err", err)
+		l.log.Warn("ship: cannot save the start time of the pending records; the chain begins without it, so hours count as incomplete until the first delivery", "err", err)
 		since = time.Time{}
 	}
 	return l.writeManifest(ctx, nil, func(m *Manifest) { m.Footer.Passed = since })

@@ -64,13 +64,13 @@ func (m *Manifest) follows(prev *Manifest) error {
 	var what string
 	switch {
 	case h.Prev != hex.EncodeToString(prev.Hash[:]):
-		what = "hash of the one before"
+		what = "hash of the previous manifest"
 	case h.PrevLast != prev.Footer.Last && (h.PrevLast < prev.Footer.Last || h.PrevLast != h.Joined-1):
 		what = "sequence"
 	case h.Destination != p.Destination:
 		what = "destination"
 	case prev.Footer.Final || prev.Footer.ClosedBy != nil:
-		what = "place, behind the end of the chain"
+		what = "position: after the end of the epoch"
 	case m.Footer.Segment < prev.Footer.Segment:
 		what = "segment"
 	default:

@@ -95,7 +95,7 @@ func (c *Closing) validate() error {
 	v.that(c.Last <= maxSequence, "last %d", c.Last)
 	v.utc("time", c.Time)
 	for what, text := range map[string]string{"by": c.By, "reason": c.Reason} {
-		v.that(text != "" && len(text) <= maxText && utf8.ValidString(text), "%s: %d bytes, 1 to %d of UTF-8 are possible: %.100q", what, len(text), maxText, text)
+		v.that(text != "" && len(text) <= maxText && utf8.ValidString(text), "%s: %d bytes; must be 1 to %d bytes of UTF-8: %.100q", what, len(text), maxText, text)
 	}
 	if len(v.errs) > 0 {
 		return fmt.Errorf("%w: %w", ErrVerify, errors.Join(v.errs...))

@@ -52,7 +52,7 @@ func (l *lane) compareManifest(ctx context.Context, m *Manifest, c spool.Chain) 
 	}
 	switch {
 	case len(lines) > 0:
-		s.why = fmt.Sprintf("it states records up to %d, and those here end with %d", lines[len(lines)-1].Last, s.Through)
+		s.why = fmt.Sprintf("it lists records up to %d, but those of this spool end at %d", lines[len(lines)-1].Last, s.Through)
 	case len(losses) > 0:
 		s.why = fmt.Sprintf("it states losses in segment %d, which is not here", losses[0].Segment)
 	case m.Footer.Segment > s.Segment:
@@ -84,7 +84,7 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 			return "", err
 		}
 		if at.Through = max(at.Through, upTo); upTo < have.Last {
-			return fmt.Sprintf("segment %d goes on with another record after %d", have.Number, at.Through), nil
+			return fmt.Sprintf("segment %d differs from this spool's after record %d", have.Number, at.Through), nil
 		}
 	}
 	if line.Segment != have.Number || line.Last != have.Last {

@@ -79,7 +79,7 @@ func (l *lane) proposedManifest(ctx context.Context) (m *Manifest, err error) {
 	}
 	// If it has arrived, it is found at the destination like any other. If not, it never will: the process that sent it has
 	// ended.
-	l.log.Error("ship: the proposed manifest is damaged on this disk; asking the destination for it, so nothing is lost: check the disk", "err", damage)
+	l.log.Error("ship: the proposed manifest is damaged on this disk; looking for it at the destination, and no record is lost: check the disk", "err", damage)
 	return nil, l.withdraw(ctx)
 }
 

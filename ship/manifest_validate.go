@@ -118,7 +118,7 @@ func (v *validator) header(h *ManifestHeader) {
 	v.that(h.Number <= object.MaxNumber, "number %d", h.Number)
 	v.that(hex64.MatchString(h.Prev), "prev %q", h.Prev)
 	// Number 0 may have a hash or none: that of the last manifest of the previous epoch.
-	v.that(h.Number == 0 || h.Prev != noPrev, "number %d without a hash of the one before", h.Number)
+	v.that(h.Number == 0 || h.Prev != noPrev, "number %d has no hash of the previous manifest", h.Number)
 	v.that(h.Joined != 1, "joined is 1, which a header leaves out")
 	v.that(h.Joined == 0 || h.PrevLast >= h.Joined-1, "joined at %d after %d", h.Joined, h.PrevLast)
 	v.exact("prev_last and joined", h.PrevLast, h.Joined)

@@ -57,8 +57,8 @@ func TestRefusedAtTheStart(t *testing.T) {
 	}{
 		"nil":                   {nil, nil, `"a" is nil (<nil>)`},
 		"typed nil":             {memory, nil, `"a" is nil (*shiptest.MemoryDestination)`},
-		"inside":                {below(dir), nil, "is in the directory of the spool"},
-		"inside, by a link":     {below(link), nil, "is in the directory of the spool"},
+		"inside":                {below(dir), nil, "is inside the spool's directory"},
+		"inside, by a link":     {below(link), nil, "is inside the spool's directory"},
 		"no location":           {lost{shiptest.Memory()}, nil, "Destination.Location panicked"},
 		"typed nil signer":      {shiptest.Memory(), signer, "the Signer (*ship_test.noKey) has no key"},
 		"signer without a key":  {shiptest.Memory(), &noKey{}, "the Signer (*ship_test.noKey) has no key"},

@@ -77,7 +77,7 @@ func (o Options) validate(names, dirs []string) error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if o.Workers < 0 || o.Workers > 256 {
-		bad("%d workers, 1 to 256 are possible", o.Workers)
+		bad("Workers is %d; must be 1 to 256", o.Workers)
 	}
 	if o.ProbeInterval < 0 {
 		bad("probe interval %v", o.ProbeInterval)
@@ -121,12 +121,12 @@ func (o Options) validate(names, dirs []string) error {
 			continue
 		}
 		if other, taken := places[place]; taken {
-			bad("destinations %q and %q are the same place, %s: one copy would pass for two", other, name, place)
+			bad("destinations %q and %q are the same place, %s: one copy would be counted as two", other, name, place)
 		}
 		places[place] = name
 		for _, dir := range dirs {
 			if isInside(place, dir) {
-				bad("destination %q is in the directory of the spool, %s: it would take the room of what it holds a copy of", name, dir)
+				bad("destination %q is inside the spool's directory %s: its copies would use up the spool's space", name, dir)
 			}
 		}
 	}

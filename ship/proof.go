@@ -67,7 +67,7 @@ func (l *lane) resolveContest(ctx context.Context, m *Manifest, conflict error) 
 	case err != nil:
 		return fmt.Errorf("%w: no manifest of any version that this program reads: %w", conflict, err)
 	case there.Hash == m.Hash:
-		return fmt.Errorf("%s: it is there, although the destination reported other bytes (%v)", key, conflict)
+		return fmt.Errorf("%s: this manifest is stored, although the destination reported a conflict (%v)", key, conflict)
 	case there.Header.Class != h.Class || there.Header.Spool != h.Spool || there.Header.Epoch != h.Epoch || there.Header.Number != h.Number:
 		return fmt.Errorf("%w: a manifest of another chain", conflict)
 	}

@@ -228,7 +228,7 @@ func TestIdentityAfterRefusal(t *testing.T) {
 		disk.breakReads(func(op vfs.Op) bool {
 			// Refuse a block, but neither header nor footer.
 			if once || !strings.HasPrefix(op.Path, b.dir) || filepath.Ext(op.Path) != ".seg" || op.Off < 4096 || op.Off > 50_000 ||
-				!strings.Contains(b.log.String(), "leaving the chain") {
+				!strings.Contains(b.log.String(), "has continued this chain differently") {
 				return false
 			}
 			once = true

@@ -84,7 +84,7 @@ func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.Stag
 			if oerr == nil {
 				return s.sp.Shelf().Stage(ctx, number, s.enc)
 			}
-			s.log.Warn("ship: cannot restore a damaged staged file from the destination; others are asked, and it is tried again", "segment", number, "destination", l.name, "key", key, "err", oerr)
+			s.log.Warn("ship: cannot restore a damaged staged file from this destination; trying the others, then retrying", "segment", number, "destination", l.name, "key", key, "err", oerr)
 		}
 	}
 	return nil, err

@@ -103,7 +103,7 @@ func (l *lane) verify(ctx context.Context) Verification {
 	for key, m := range v.missing {
 		err := v.missed[key]
 		if err == nil {
-			err = errors.New("not stored again: the time was up")
+			err = errors.New("not stored again before the verification ended")
 		}
 		v.noteMismatch(key, m.Segment, fmt.Errorf("missing, and %w", err))
 	}
@@ -185,7 +185,7 @@ func (l *lane) noteConfirmed(key string) {
 }
 
 func (v *verifier) noteMismatch(key string, segment uint64, err error) {
-	v.l.log.Error("ship: the destination no longer holds an object that it had confirmed; a drain stores it again as long as the spool has it: find out who deletes there", "key", key, "err", err)
+	v.l.log.Error("ship: the destination no longer confirms this object or manifest: see err, and find out who changes or deletes objects there", "key", key, "err", err)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})

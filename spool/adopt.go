@@ -19,7 +19,7 @@ var (
 	// ErrAdopted: an adopter has delivered everything in the directory, and has marked it.
 	ErrAdopted = errors.New("spool: adopted before, everything in it was delivered")
 	// ErrReadOnly is returned by every call that adds records to an adopted spool.
-	ErrReadOnly = errors.New("spool: adopted, it takes no records")
+	ErrReadOnly = errors.New("spool: an adopted spool accepts no records")
 )
 
 // AdoptOptions configure Adopt. The zero value of every field but Work means its documented default.
@@ -78,7 +78,7 @@ func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (
 		return nil, errors.New("spool: AdoptOptions.Work is empty: name a directory on this host's own disk")
 	}
 	if isInside(d.Work, dir) {
-		return nil, fmt.Errorf("spool: AdoptOptions.Work %s lies in the spool that is to be adopted, which is not written to", d.Work)
+		return nil, fmt.Errorf("spool: AdoptOptions.Work %s is inside the spool to adopt, which must not be written to", d.Work)
 	}
 	src, err := lockSource(fsys, dir)
 	if err != nil {

@@ -35,7 +35,7 @@ func (j *journal) take(ctx context.Context, batch []segment.Record, d door, bega
 		return 0, ErrReadOnly
 	}
 	if most := j.space.largest.Load(); size > most {
-		err = fmt.Errorf("%w: batch of %d bytes, the quota takes %d at once", ErrTooLong, size, most)
+		err = fmt.Errorf("%w: batch of %d bytes exceeds the %d that the quota accepts at once", ErrTooLong, size, most)
 	}
 	if err != nil {
 		return 0, j.tooLong(batch, d, err)
@@ -103,7 +103,7 @@ func (j *journal) tooLong(batch []segment.Record, d door, err error) error {
 }
 
 // errNoMemory: the memory budget is used up. It wraps ErrFull, since callers handle both in the same way.
-var errNoMemory = fmt.Errorf("%w: more than the memory budget waits for the disk", ErrFull)
+var errNoMemory = fmt.Errorf("%w: records waiting for the disk use up the memory budget", ErrFull)
 
 // admit waits until there is room for a batch, on the disk and in memory.
 func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
@@ -187,7 +187,7 @@ func (j *journal) waitDurable(ctx context.Context, seq uint64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if seq > j.taken {
-		return fmt.Errorf("spool: nothing was taken yet under sequence number %d", seq)
+		return fmt.Errorf("spool: sequence number %d was not assigned yet", seq)
 	}
 	return j.await(ctx, &j.syncer, &j.durable, seq)
 }

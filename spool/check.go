@@ -42,7 +42,7 @@ func (o *Options) check(fsys vfs.FS, dir string) error {
 		if x.Forgotten || slices.Contains(opts.Destinations, name) || slices.Contains(opts.Forget, name) || x.Pending.Records == 0 && !d.Open {
 			continue
 		}
-		owed = append(owed, fmt.Errorf("%w: %q is not named any more, and is owed at least %d records; name it again, or give it up with Forget",
+		owed = append(owed, fmt.Errorf("%w: %q is missing in Destinations and has at least %d pending records; add it again, or give it up with Forget",
 			ErrPending, name, x.Pending.Records))
 	}
 	return errors.Join(owed...)

@@ -5,7 +5,7 @@ import (
 )
 
 // errNoSize: the default quota is a share of the file system's size, which is not known.
-var errNoSize = errors.New("the file system does not tell its size (statfs(2) is refused, or answers 0): set MaxBytes")
+var errNoSize = errors.New("the file system does not report its size (statfs(2) fails or returns 0): set MaxBytes")
 
 // diskSpace is the free space of the file system, if the file system reports it. If it does not, only the quota limits the spool.
 // space.mu guards it.

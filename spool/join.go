@@ -22,7 +22,7 @@ func (s *Shelf) Join(name string) error {
 		return fmt.Errorf("spool: join: %w", err)
 	}
 	if s.source != nil {
-		return errors.New("spool: join: an adopted spool is delivered to the destinations that it had")
+		return errors.New("spool: join: an adopted spool accepts no new destination")
 	}
 	if err := s.admit(); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (s *Shelf) join(name string) error {
 	s.mu.Unlock()
 	s.changed.Broadcast()
 	if err != nil {
-		return fmt.Errorf("spool: join: the disk may or may not have the name of %q; its records are kept for it: join again: %w", name, err)
+		return fmt.Errorf("spool: join: spool.json may lack %q, whose records are kept: call Join again: %w", name, err)
 	}
 	s.log.Info("spool: a destination has joined; it gets every record that is still in the spool, and all that follow", "class", s.opts.Class,
 		"destination", name, "from", c.Joined)

@@ -23,7 +23,7 @@ type StagedLostError struct {
 
 // Error names the segment.
 func (e *StagedLostError) Error() string {
-	return fmt.Sprintf("spool: the staged file of segment %d is lost, and nothing else here has all that was in it: %v", e.Record.Segment, e.Err)
+	return fmt.Sprintf("spool: the staged file of segment %d is lost, and the segment's own file is deleted or incomplete: %v", e.Record.Segment, e.Err)
 }
 
 // Is reports that every StagedLostError is an ErrCorrupt.

@@ -195,7 +195,7 @@ func (s *Spool) openQuota() error {
 	s.space.setQuota(q)
 	switch {
 	case total == 0:
-		s.log.Warn("spool: the file system does not tell its size; only the quota bounds the spool: see that the quota fits", "class", s.opts.Class, "quota", q.limit)
+		s.log.Warn("spool: the file system does not report its size; only the quota bounds the spool: see that the quota fits", "class", s.opts.Class, "quota", q.limit)
 	case q.limit > total:
 		s.log.Warn("spool: the quota exceeds the file system, so a full disk stops appends before the quota does: lower Options.MaxBytes", "class", s.opts.Class, "quota", q.limit, "size", total)
 	}

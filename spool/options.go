@@ -151,7 +151,7 @@ func (o *Options) validate() error {
 	}
 	for _, d := range o.Forget {
 		if seen[d] {
-			bad("destination %q is to be forgotten and to be delivered to", d)
+			bad("destination %q is in both Destinations and Forget", d)
 		}
 	}
 	if o.SegmentBytes < minSegmentBytes || o.SegmentBytes > maxSegmentBytes {

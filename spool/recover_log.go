@@ -276,7 +276,7 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	s := r.s
 	number := before - 1
 	if k := len(r.parts); k > 0 && r.parts[k-1].number >= number {
-		return fmt.Errorf("%w: records %d to %d are missing before segment %d, and no segment is", ErrCorrupt, first, next-1, before)
+		return fmt.Errorf("%w: records %d to %d are missing before segment %d, but no segment number is", ErrCorrupt, first, next-1, before)
 	}
 	files, err := r.filesOfHole(number)
 	if err != nil {

@@ -251,13 +251,13 @@ func reason(x *Change) (why string, routine bool) {
 	case x.What == "move" && strings.HasPrefix(x.To, freeDir+"/"):
 		return "it was prepared and never used", false
 	case x.What == "move":
-		return "its header says that it is this one", false
+		return "its header has the number of the new name", false
 	case dir == segDir && x.What == "create":
 		return "an empty segment that states which records are missing", false
 	case dir == segDir && x.What == "change":
 		return "its torn tail is cut off, or it is sealed", false
 	case dir == segDir:
-		return "nothing in it counts: its records were written again to the next segment", false
+		return "it is not needed: its records were written again to the next segment", false
 	case dir == stageDir:
 		return "it is staged again from its segment, or every destination has it", false
 	case dir == chainDir:
@@ -269,7 +269,7 @@ func reason(x *Change) (why string, routine bool) {
 	case dir == freeDir:
 		return "the reserve of files and inodes", true
 	case name == identityName:
-		return "whose spool it is", false
+		return "the identity of the spool", false
 	case name == cleanName || name == lifeName || name == begunName || name == ledgerName || name == lockName ||
 		strings.HasPrefix(name, index.FileName) || name == index.MarkName:
 		return "the state of the process that has the spool open", true

@@ -206,7 +206,7 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	if old != nil && out.Records < old.Records && s.mayComeBack(seg.Number) {
 		s.space.used(-out.size)
 		_ = s.fs.Remove(temp)
-		return nil, &StagedLostError{Record: old, Err: fmt.Errorf("%w: its own file gives %d records and gave %d before", ErrCorrupt, out.Records, old.Records)}
+		return nil, &StagedLostError{Record: old, Err: fmt.Errorf("%w: its own file has %d readable records, and had %d before", ErrCorrupt, out.Records, old.Records)}
 	}
 	if err := s.noteDamage(before, seg, old, out); err != nil {
 		s.space.used(-out.size)

@@ -94,7 +94,7 @@ func (t *tail) pass(ctx context.Context, yield func(Tailed, error) bool) (more b
 	return more, nil
 }
 
-var errMissing = errors.New("they are missing between two blocks")
+var errMissing = errors.New("the records are missing between two blocks")
 
 // gap yields a GapError for the records up to last: they are damaged, or gone if why is nil.
 func (t *tail) gap(yield func(Tailed, error) bool, last uint64, why error) bool {

@@ -33,10 +33,10 @@ func (l *Lifecycle) Check(ctx context.Context) error {
 		return errors.Join(errs...)
 	}
 	if h.DefaultResult != Abandon {
-		bad("hook %s: a drain that is never heard of again counts as %s: set DefaultResult to ABANDON", h.Name, h.DefaultResult)
+		bad("hook %s: if a drain never answers, the result is %s: set DefaultResult to ABANDON", h.Name, h.DefaultResult)
 	}
 	if need := max(2*l.o.StallTimeout, time.Minute); h.Heartbeat < need {
-		bad("hook %s: a heartbeat timeout of %v is short for a drain that may stand still for %v: set HeartbeatTimeout to at least %v, such as 1800 s",
+		bad("hook %s: a heartbeat timeout of %v is short for a drain that may stall for %v: set HeartbeatTimeout to at least %v, such as 1800 s",
 			h.Name, h.Heartbeat, l.o.StallTimeout, need)
 	}
 	if h.Global > 0 && h.Global < l.o.Timeout {

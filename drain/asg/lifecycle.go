@@ -144,7 +144,7 @@ func (l *Lifecycle) find(ctx context.Context) (Action, Hook, Settings, error) {
 
 var (
 	errNoGroup = errors.New("asg: the instance is in no Auto Scaling group")
-	errNoHook  = errors.New("asg: the termination hook cannot be told")
+	errNoHook  = errors.New("asg: cannot determine the termination hook")
 )
 
 // noGroup returns an error that names the region, if the service knows it: a group exists in one region only.

@@ -59,7 +59,7 @@ func (l *Lifecycle) setProtection(ctx context.Context, on bool) error {
 	}
 	p, ok := service.(Protector)
 	if !ok {
-		return fmt.Errorf("asg: Options.Service %T cannot protect an instance: it is no Protector", service)
+		return fmt.Errorf("asg: Options.Service %T cannot protect an instance: it does not implement Protector", service)
 	}
 	inst, err := service.Instance(ctx, id)
 	if err != nil {

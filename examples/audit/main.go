@@ -171,7 +171,7 @@ func newFlags() (*flags, *flag.FlagSet) {
 		f.Hour, err = time.Parse("2006-01-02T15", s)
 		return err
 	})
-	fs.Func("pubkey", "`FILE` with the public key (PEM, ed25519) of a sender: every chain must be signed by one of the keys given; repeatable", func(s string) error {
+	fs.Func("pubkey", "`FILE` with the public key (PEM, ed25519) of a collector: every chain must be signed by one of the keys given; repeatable", func(s string) error {
 		key, err := ship.ReadPublicKey(s)
 		f.Keys = append(f.Keys, key)
 		return err

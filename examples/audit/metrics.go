@@ -56,7 +56,7 @@ func (x *exposition) metrics(s *audit.Status, now time.Time) {
 	}
 	x.family("penstock_audit_audits_total", "counter", "Audits that were tried, most of them increments.")
 	x.sample("penstock_audit_audits_total", float64(s.Audits))
-	x.family("penstock_audit_failures_total", "counter", "Audits that could not be done, since a destination did not answer.")
+	x.family("penstock_audit_failures_total", "counter", "Audits that failed, since a destination did not answer.")
 	x.sample("penstock_audit_failures_total", float64(s.Failures))
 	x.gauge("penstock_audit_duration_seconds", "How long the last audit took.", s.Seconds)
 	x.gauge("penstock_audit_last_full_timestamp_seconds", "When the last full audit that succeeded began, 0 for never.", unix(s.Full))
@@ -145,7 +145,7 @@ func (x *exposition) findings(s *audit.Status) {
 	for _, o := range s.Overdue {
 		late[o.Class]++
 	}
-	x.family("penstock_audit_overdue", "gauge", "Chains of senders that should have been heard, and, without a class, expected instances and spools that have never appeared.")
+	x.family("penstock_audit_overdue", "gauge", "Chains that are neither final nor closed and have not grown in time and, without a class, expected instances and spools that have never appeared.")
 	for _, class := range slices.Sorted(maps.Keys(late)) {
 		x.sample("penstock_audit_overdue", float64(late[class]), "class", class)
 	}

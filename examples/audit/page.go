@@ -45,7 +45,7 @@ func secure(w http.ResponseWriter, contentType string) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// maxRows bounds the findings and the overdue senders on the page. The JSON has all.
+// maxRows bounds the findings and the overdue collectors on the page. The JSON has all.
 const maxRows = 100
 
 // page is the data of the template.
@@ -164,7 +164,7 @@ func (p *page) attend() {
 	s := p.Status
 	if s.Err != "" {
 		p.Level, p.Word = "error", "cannot audit"
-		p.Attention = append(p.Attention, attention{"error", "The last audit could not be done: " + s.Err, "What is shown is from the last one that succeeded. The auditor tries again by itself; look at the network and at its credentials."})
+		p.Attention = append(p.Attention, attention{"error", "The last audit failed: " + s.Err, "What is shown is from the last one that succeeded. The auditor tries again by itself; look at the network and at its credentials."})
 	}
 	if s.Result == nil {
 		return
@@ -179,7 +179,7 @@ func (p *page) attend() {
 		p.Attention = append(p.Attention, attention{"damaged", fmt.Sprintf("%s of damage.", plural(damaged, "finding")), "Each says what to do: see below."})
 	}
 	if n := len(s.Overdue); n > 0 {
-		p.Attention = append(p.Attention, attention{"owed", fmt.Sprintf("%s overdue.", plural(n, "sender")), "Look for their hosts. If one is gone, attach its volume to another host, which drains it; if the volume is gone too, close the spool with audit close."})
+		p.Attention = append(p.Attention, attention{"owed", fmt.Sprintf("%s overdue.", plural(n, "collector")), "Look for their hosts. If one is gone, attach its volume to another host, which drains it; if the volume is gone too, close the spool with audit close."})
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *service) flagSet(name string) *cli.Set {
 	f.Text(&s.config, "config", "`FILE` with settings: YAML whose keys are the names of these flags")
 	f.List(&s.at, "at", "`URL` of a destination, with credentials that can read and list")
 	f.Text(&s.Class, "class", "watch only this `CLASS`")
-	f.List(&s.pubkeys, "pubkey", "`FILE` with the public key (PEM, ed25519) of a sender: every chain must be signed by one of the keys given")
+	f.List(&s.pubkeys, "pubkey", "`FILE` with the public key (PEM, ed25519) of a collector: every chain must be signed by one of the keys given")
 	f.Text(&s.expect, "expect", "`FILE` of spool ids or instances, one per line, that must appear")
 	f.Value("parallel", "`N` requests in flight at each destination (default 16)", func(v string) error {
 		_, err := fmt.Sscan(v, &s.Workers)

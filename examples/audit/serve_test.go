@@ -120,7 +120,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	code, text, header := s.get("/")
-	for _, want := range []string{"owed", "host-z", "3 senders overdue", urls[0], "default-src"} {
+	for _, want := range []string{"owed", "host-z", "3 collectors overdue", urls[0], "default-src"} {
 		if !strings.Contains(text+header.Get("Content-Security-Policy"), want) || code != http.StatusOK {
 			t.Errorf("the page (%d) lacks %q", code, want)
 		}

@@ -80,7 +80,7 @@ func (s *waitFor) wait(ctx context.Context, w *audit.Watcher, stdout, stderr io.
 		case errors.Is(err, audit.ErrOptions):
 			return failed(stderr, err)
 		case err != nil && ctx.Err() == nil:
-			s.log.Error("audit: the audit could not be done; it tries again", "err", err)
+			s.log.Error("audit: the audit failed; it is tried again", "err", err)
 		case err == nil:
 			last = st.Result
 			if code, over := s.judge(ctx, last, stdout, stderr); over {

@@ -153,7 +153,7 @@ func (a *adoptions) logRoots(now map[string]unread) {
 	}
 	for root := range a.roots {
 		if now[root] == (unread{}) {
-			a.log.Info("-adopt: the directory can be read now; what is in it is adopted", "dir", root)
+			a.log.Info("-adopt: the directory can be read now; its spools are adopted", "dir", root)
 		}
 	}
 	a.roots = now

@@ -89,7 +89,7 @@ func (cl *class) attach(d *drain.Drainer, opened func()) error {
 	}
 	if ending {
 		err := errors.Join(cl.shutdown(cl.attaches.last), cl.close())
-		cl.log.Warn("class closed because the process is ending: the next start delivers what is in its spool; err says what could not be put there", "err", err)
+		cl.log.Warn("class closed because the process is ending: the next start delivers the records in its spool; if err is set, some may be missing there", "err", err)
 	}
 	return nil
 }

@@ -227,7 +227,7 @@ func (t *findings) destinations(c *config, timeout time.Duration) {
 			places[at] = name
 			mu.Unlock()
 			if twice && at != "" {
-				t.add(mistake, "destination "+name, fmt.Sprintf("it is the same place as destination %s (%s): one copy would pass for two", other, at))
+				t.add(mistake, "destination "+name, fmt.Sprintf("it is the same place as destination %s (%s): one copy would be counted as two", other, at))
 				return
 			}
 			t.try(name, at, d, timeout)

@@ -61,7 +61,7 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if code := check(good, &out, &out); code != exitUsage || !strings.Contains(out.String(), `"old" is not named any more`) {
+	if code := check(good, &out, &out); code != exitUsage || !strings.Contains(out.String(), `"old" is missing in Destinations`) {
 		t.Errorf("beside a service with one destination more: exit code %d\n%s", code, &out)
 	}
 	out.Reset()

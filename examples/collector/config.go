@@ -126,7 +126,7 @@ func (c *config) addListen(s string) error {
 		return errors.New("a class is 1 to 32 of a-z, 0-9 and _")
 	case strings.HasPrefix(url, "systemd://") && slices.ContainsFunc(c.listen, func(o classURL) bool { return socketName("", o.url) == socketName("", url) }):
 		// Any other address can be bound only once, so binding it fails.
-		return errors.New("the socket is given twice, and each datagram or connection would go to either")
+		return errors.New("the socket is given twice: only one listener would receive each datagram or connection")
 	}
 	c.listen = append(c.listen, classURL{class, url})
 	return nil

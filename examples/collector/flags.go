@@ -13,9 +13,9 @@ import (
 )
 
 const usage = `Every flag is also the variable PENSTOCK_NAME and a key of the YAML file that -config names: -spool-max-bytes is
-PENSTOCK_SPOOL_MAX_BYTES and spool-max-bytes. The command line comes before the environment, the environment before the file, and
-the file before the default; a list or mapping replaces that of the others as a whole. In a variable, white space separates the
-values of a list.
+PENSTOCK_SPOOL_MAX_BYTES and spool-max-bytes. The command line overrides the environment, the environment the file, and the file the
+default. A list or a mapping replaces the whole one of the source that it overrides. In a variable, white space separates the values
+of a list.
 
 SIZE is a number of bytes or one with KiB, MiB, GiB or TiB, TIME something like 90s, 10m or 1h30m. A file looks like this:
 
@@ -131,9 +131,9 @@ func (c *config) defineSpool(f *cli.Set) {
 // defineAdoption defines how spools that other instances left behind are delivered.
 func (c *config) defineAdoption(f *cli.Set) {
 	c.adoptPatience = 15 * time.Minute
-	f.List(&c.adopt, "adopt", "also deliver what other instances left behind in `DIR`: a spool, or a directory such as one of mounts, which is watched for spools up to 3 levels below it")
+	f.List(&c.adopt, "adopt", "also deliver what other instances left behind in `DIR`: a spool, or a directory (for example of mount points) that is watched for spools up to 3 levels deep")
 	f.Size(&c.adoptMaxBytes, "adopt-max-bytes", "`SIZE` of the disk space below -spool that one adoption may use (default 5 % of the file system)")
-	f.Duration(&c.adoptPatience, "adopt-patience", "consider another adopter dead that has written nothing for this `TIME` (default 15m)")
+	f.Duration(&c.adoptPatience, "adopt-patience", "take over from another adopter that has written nothing for this `TIME` (default 15m)")
 }
 
 // defineEnd defines how the process ends, and which platform takes part in its end.
@@ -142,7 +142,7 @@ func (c *config) defineEnd(f *cli.Set) {
 	f.Text(&c.lifecycle, "lifecycle", "`PLATFORM` that may take this instance away: "+cli.OneOf(platformNames())+"; auto detects it (default "+auto+")")
 	f.Value("on-term", "`stop|drain`: what SIGTERM and SIGINT do (default stop; drain where the disk may go with the container)", c.setOnTerm)
 	f.Duration(&c.drainTimeout, "drain-timeout", "`TIME` that a drain may take, from its trigger to its report (default 10m)")
-	f.Duration(&c.grace, "grace", "`TIME` from SIGTERM to SIGKILL, to which every end is cut: terminationGracePeriodSeconds, stopTimeout (default "+graces()+", otherwise no limit)")
+	f.Duration(&c.grace, "grace", "`TIME` from SIGTERM to SIGKILL (terminationGracePeriodSeconds, stopTimeout); every stop and drain is shortened to it (default "+graces()+", otherwise no limit)")
 	f.Duration(&c.quiesce, "quiesce", "before the sockets close at a scale-in, wait until no record has arrived for this `TIME`; the wait ends after 300s, or after TIME if that is longer; 0 does not wait (default 130s)")
 	f.Text(&c.asgHook, "asg-hook", "`NAME` of the group's termination hook (default: its only one)")
 	f.Size(&c.protectAbove, "protect-above", "`SIZE` of a backlog above which the platform is asked to take another instance: an Auto Scaling group (default never) or an ECS service (default from the first byte)")

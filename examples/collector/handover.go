@@ -85,7 +85,7 @@ func (s *service) handOverNow(ctx context.Context) (pid int, ok bool) {
 // leave ends this process after a hand-over.
 func (s *service) leave(ctx context.Context, successor int, hangups <-chan struct{}) {
 	if err := s.drainer.HandOver(ctx); err != nil {
-		s.log.Error("hand-over: cannot close the spools in order; the new process recovers them, and no kept record is lost", "err", err)
+		s.log.Error("hand-over: cannot close the spools cleanly; the new process recovers them, and no kept record is lost", "err", err)
 	}
 	last, stop := context.WithTimeout(context.Background(), stallTimeout)
 	defer stop()

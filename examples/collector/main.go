@@ -97,7 +97,7 @@ func exitCode(r *drain.Report, err error, log *slog.Logger) int {
 		return 0
 	}
 	if err != nil {
-		log.Error("collector: it ends because of an error; records that were kept stay in the spool", "err", err)
+		log.Error("collector: exiting after an error; kept records stay in the spool", "err", err)
 	}
 	switch {
 	case errors.Is(err, errFlags):

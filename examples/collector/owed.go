@@ -28,7 +28,7 @@ func (a *adoptions) Pending() (owed []drain.Adoption) {
 	}
 	if !a.looked {
 		for _, root := range a.c.adopt {
-			owed = append(owed, drain.Adoption{Dir: root, Why: "it was not searched yet"})
+			owed = append(owed, drain.Adoption{Dir: root, Why: "not searched yet"})
 		}
 	}
 	for _, dir := range slices.Sorted(maps.Keys(a.seen)) {

@@ -54,7 +54,7 @@ func (s *service) succeed(ctx context.Context, predecessor *ingest.Inheritance) 
 		defer close(done)
 		waiting.Wait()
 		if n := closed.Load(); n > 0 {
-			s.log.Error("took over from the predecessor, but spools cannot be opened: what is received for them is in memory only, and they are tried again; correct what the lines before name", "classes", n)
+			s.log.Error("took over from the predecessor, but some spools cannot be opened: their records are in memory only until a retry succeeds; correct the causes in the preceding warnings", "classes", n)
 			return
 		}
 		s.log.Info("took over from the predecessor; its spools are open here, and its sockets were never closed")

@@ -39,7 +39,7 @@ func (s *swap) replace(d ship.Destination) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if was, is := place(s.now.Destination), place(d); was != is {
-		return fmt.Errorf("it is another place (%s, and it was %s): name it as a new destination, since what is delivered there is not here", is, was)
+		return fmt.Errorf("the URL names a different place (%s, was %s): add it under a new name, because it lacks the objects delivered so far", is, was)
 	}
 	old := s.now
 	s.now = &opened{Destination: d}

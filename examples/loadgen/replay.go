@@ -224,7 +224,7 @@ func (r *replayed) account(sent uint64) *report.Replay {
 		left -= n
 	}
 	if left > 0 {
-		r.skip("read, and not sent because the run ended before", left)
+		r.skip("read, but not sent before the run ended", left)
 	}
 	r.done.Stamped = r.stamp
 	return &r.done

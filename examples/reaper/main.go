@@ -156,7 +156,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // loop makes a pass at every interval.
 func (s *settings) loop(ctx context.Context, r *Reaper, a *account) int {
-	r.Log.Info("reaper: begins", "instance", r.Instance, "fleet", r.Fleet, "apply", r.Apply, "version", version())
+	r.Log.Info("reaper: started", "instance", r.Instance, "fleet", r.Fleet, "apply", r.Apply, "version", version())
 	for failures := 0; ; {
 		err := r.Pass(ctx)
 		a.passed(err)

@@ -37,7 +37,7 @@ func newSettings() (*settings, *cli.Set) {
 	f.Text(&s.config, "config", "`FILE` with settings: YAML whose keys are the names of these flags")
 	f.Text(&s.fleet, "fleet", "`NAME` of the fleet: only volumes whose tag penstock:fleet is NAME are touched")
 	f.List(&s.at, "at", "`URL` of a destination, with credentials that can read and list: "+open.Forms()+"; name all that the collector delivers to")
-	f.List(&s.pubkeys, "pubkey", "`FILE` with the public key (PEM, ed25519) of a sender: every chain must be signed by one of the keys given")
+	f.List(&s.pubkeys, "pubkey", "`FILE` with the public key (PEM, ed25519) of a collector: every chain must be signed by one of the keys given")
 	f.Text(&s.orphans, "orphans", "mount volumes in `DIR`, which the collector's -adopt names (default /var/lib/penstock/orphans)")
 	f.Text(&s.mount, "mount", "`SOCKET` of the service that mounts (default /run/penstock-mount.sock)")
 	f.Text(&s.collector, "collector", "`URL` of the status page of this host's collector (default http://127.0.0.1:8080)")

@@ -45,7 +45,7 @@ func (r *Reaper) tend(ctx context.Context, v *Volume) (gone bool, err error) {
 		return false, err
 	}
 	if other := slices.DeleteFunc(at, func(p string) bool { return p == dir }); len(other) > 0 {
-		r.say(v, "it is mounted at "+other[0]+", which is somebody else's decision")
+		r.say(v, "it is mounted at "+other[0]+", not by this reaper")
 		return false, nil
 	}
 	if !r.Apply {
@@ -157,7 +157,7 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 	if len(f.spools) == 0 {
 		return r.remove(ctx, v, device, dir, "it has no files")
 	}
-	return r.remove(ctx, v, device, dir, fmt.Sprintf("all of %d spools is at every destination, by the collector and by the auditor", len(f.spools)))
+	return r.remove(ctx, v, device, dir, fmt.Sprintf("collector and auditor confirm that all %d spools are at every destination", len(f.spools)))
 }
 
 // impatient records why a volume is not delivered. After Patience it releases the volume, so that others can be adopted.

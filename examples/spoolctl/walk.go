@@ -68,7 +68,7 @@ func (w *walker) run(ctx context.Context) error {
 			w.next = owed // records that some destination lacks cannot have been deleted
 		}
 		if w.next > 0 && s.First > w.next {
-			if err := w.lost(ctx, s.Number-1, w.next, s.First-1, "no file has them"); err != nil {
+			if err := w.lost(ctx, s.Number-1, w.next, s.First-1, "no file contains them"); err != nil {
 				return ended(err)
 			}
 		}
@@ -91,7 +91,7 @@ func (w *walker) run(ctx context.Context) error {
 		w.next = owed
 	}
 	if w.next > 0 && !w.d.Open && w.d.Next > w.next {
-		return ended(w.lost(ctx, w.d.Newest, w.next, w.d.Next-1, "no file has them, and they had been written"))
+		return ended(w.lost(ctx, w.d.Newest, w.next, w.d.Next-1, "they were written, but no file contains them"))
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func TestTwoTables(t *testing.T) {
 	}
 	for _, args := range [][]string{{"-engine", "nft", "-table", "other"}, {"-engine", "auto"}} {
 		refused := func(log string) bool {
-			return strings.Contains(log, "the table inet penstock_relay has it, too") || strings.Contains(log, "another process controls the table")
+			return strings.Contains(log, "table inet penstock_relay also has it") || strings.Contains(log, "another process controls the table")
 		}
 		var out string
 		_ = f.relay.do(func() (err error) {

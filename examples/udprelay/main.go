@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		log.Warn("udprelay: a variable of the environment is ignored: correct its name, or remove it", "warning", w)
 	}
 	if err := serve(ctx, s, log); err != nil {
-		log.Error("udprelay: it ends because of an error; see the cause", "err", err)
+		log.Error("udprelay: exiting after an error; see err", "err", err)
 		return exitFailed
 	}
 	return 0
@@ -124,7 +124,7 @@ func serve(ctx context.Context, s *settings, log *slog.Logger) error {
 	}
 	wg.Go(func() { w.run(ctx) })
 	defer cancel()
-	log.Info("udprelay: begin", "mode", s.engineOptions.Mode.String(), "is", name, "version", version())
+	log.Info("udprelay: started", "mode", s.engineOptions.Mode.String(), "engine", name, "version", version())
 	return engine.Run(ctx)
 }
 

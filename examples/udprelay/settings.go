@@ -19,7 +19,7 @@ import (
 )
 
 const usage = `Every flag is also the variable PENSTOCK_NAME and a key of the YAML file that -config names: -first-port is PENSTOCK_FIRST_PORT and
-first-port. The command line comes before the environment, the environment before the file, and the file before the default. In a
+first-port. The command line overrides the environment, the environment the file, and the file the default. In a
 variable, white space separates the values of a list. TIME is something like 250ms, 90s or 10m.
 
 Targets come from one place:

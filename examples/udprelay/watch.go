@@ -166,7 +166,7 @@ func (w *watch) use(ctx context.Context) {
 	if w.useErr = err; err != nil {
 		w.failedUse++
 		if was == nil || was.Error() != err.Error() {
-			w.log.Error("udprelay: the targets cannot be changed; those of before stay in use", "to", targets, "err", err)
+			w.log.Error("udprelay: cannot change the targets; the previous ones stay in use", "to", targets, "err", err)
 		}
 		return
 	}

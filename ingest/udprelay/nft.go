@@ -121,7 +121,7 @@ func (n *NFT) takeOver(ctx context.Context, now time.Time) error {
 	if first, last, ok := parsePorts(text); ok {
 		n.schedule.found(first, last, now)
 	}
-	n.o.Logger.Info("udprelay: taking over a table that is there", "name", n.o.Table)
+	n.o.Logger.Info("udprelay: taking over an existing table", "name", n.o.Table)
 	return nil
 }
 
@@ -162,7 +162,7 @@ func (n *NFT) look(ctx context.Context, targets []netip.AddrPort) error {
 	for table, counted := range tables {
 		for _, t := range targets {
 			if table != own && counted[t] {
-				return fmt.Errorf("target %v: the table %s has it, too, and neither could tell its datagrams from the other's: let one relay listen at all addresses", t, table)
+				return fmt.Errorf("target %v: table %s also has it, and the two relays could not tell their datagrams apart: let one relay listen at all addresses", t, table)
 			}
 		}
 	}

@@ -56,6 +56,7 @@ var logKeys = map[string]string{
 	"dual_stack":           "an AWS setting",
 	"elsewhere":            "destinations that have, or will have, what is given up at another",
 	"endpoint":             "of a store",
+	"engine":               "of a relay, nft or user",
 	"epoch":                "of a chain",
 	"err":                  "what went wrong, with its cause",
 	"eta":                  "time until it is done, at the present rate",

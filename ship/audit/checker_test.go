@@ -146,7 +146,7 @@ var told = map[string]func(t *testing.T, c *chain){
 		places{"idc": c.at}.closeSpool(t, "vpn", c.spool, nil, "idc")
 		c.add(1, final)
 	},
-	"closed, and a head tells of more": func(t *testing.T, c *chain) {
+	"closed, and a head names more": func(t *testing.T, c *chain) {
 		places{"idc": c.at}.closeSpool(t, "vpn", c.spool, nil, "idc")
 		c.dest = "colo"
 		c.head(c.at, 10, false)

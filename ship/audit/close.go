@@ -63,7 +63,7 @@ func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 		errs = append(errs, fmt.Errorf("%w: class %q, spool %q: both are needed", ErrOptions, o.Class, o.Spool))
 	}
 	if strings.TrimSpace(o.By) == "" || strings.TrimSpace(o.Reason) == "" {
-		errs = append(errs, fmt.Errorf("%w: who closes it, and why?", ErrOptions))
+		errs = append(errs, fmt.Errorf("%w: By and Reason are required", ErrOptions))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("audit: close: %w", err)
@@ -113,7 +113,7 @@ func (c *closer) run(ctx context.Context, related bool) (*Closure, error) {
 		return nil, fmt.Errorf("the chain's last manifest: %w", err)
 	}
 	if m.Signature != nil && c.o.Signer == nil {
-		return nil, fmt.Errorf("%w: the chain is signed: an audit with public keys will not believe a closing that is not: name a Signer", ErrOptions)
+		return nil, fmt.Errorf("%w: the chain is signed: an audit with public keys rejects unsigned closings: give a Signer", ErrOptions)
 	}
 	h := &m.Header
 	closure := &Closure{Place: c.p.name, LastManifest: h.Time, Closing: ship.Closing{

@@ -106,7 +106,7 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 				c.holes = append(c.holes, seqRange{first, last})
 			}
 			c.reportIn(c.reached, 0, ChainCut, f.Epoch, first, last, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
-				"a closing names manifest %d, up to record %d, and the chain ends before it", f.Number, f.Last)
+				"a closing names manifest %d, up to record %d, but the chain ends before it", f.Number, f.Last)
 		case l == nil:
 			// Missing in the middle, or not readable: reported already.
 		case hex.EncodeToString(l.hash[:]) != f.Hash || l.last != f.Last:
@@ -122,7 +122,7 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 	if end := c.prev; end == nil || end.epoch != best.Epoch || end.number != best.Number {
 		if end != nil {
 			c.report(Reopened, c.Epoch, min(best.Last+1, c.Last), c.Last, c.manifestKey(end), c.p.name+": "+best.key,
-				"%s closed the spool behind record %d on %s (%s), and it has delivered again since", best.By, best.Last, best.Time.Format(time.RFC3339), best.Reason)
+				"%s closed the spool after record %d on %s (%s), and it has delivered again since", best.By, best.Last, best.Time.Format(time.RFC3339), best.Reason)
 		}
 		return nil
 	}

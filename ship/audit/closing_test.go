@@ -66,7 +66,7 @@ func TestClose(t *testing.T) {
 		}
 	}
 	var text strings.Builder
-	if err := r.WriteText(&text); err != nil || closed != 2 || !strings.Contains(text.String(), "closed by ops@noc") || !strings.Contains(text.String(), "what else it kept after record 60 is lost unless another place has it") {
+	if err := r.WriteText(&text); err != nil || closed != 2 || !strings.Contains(text.String(), "closed by ops@noc") || !strings.Contains(text.String(), "records that the spool kept after record 60 are lost unless another place has them") {
 		t.Errorf("%d, %v\n%s", closed, err, &text)
 	}
 	again := p.closeSpool(t, "vpn", id, nil, "idc", "s3")
@@ -305,12 +305,12 @@ func TestCloseRefuses(t *testing.T) {
 	spool := strings.Split(keysOf(p["idc"], isManifest.MatchString)[0], "/")
 	at := []audit.Place{{Name: "idc", Destination: p["idc"]}}
 	for what, o := range map[string]*audit.CloseOptions{
-		"is final":               {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: "y"},
-		"nothing to close":       {Places: at, Class: "vpn", Spool: testSpool, By: "x", Reason: "y"},
-		"who closes it, and why": {Places: at, Class: spool[1], Spool: spool[2], By: "x"},
-		"closes it, and why":     {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: " \t"}, // as good as no reason
-		"both are needed":        {Places: at, By: "x", Reason: "y"},
-		"no place to audit":      {Class: spool[1], Spool: spool[2], By: "x", Reason: "y"},
+		"is final":                   {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: "y"},
+		"nothing to close":           {Places: at, Class: "vpn", Spool: testSpool, By: "x", Reason: "y"},
+		"By and Reason are required": {Places: at, Class: spool[1], Spool: spool[2], By: "x"},
+		"Reason are required":        {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: " \t"}, // as good as no reason
+		"both are needed":            {Places: at, By: "x", Reason: "y"},
+		"no place to audit":          {Class: spool[1], Spool: spool[2], By: "x", Reason: "y"},
 	} {
 		if done, err := audit.Close(t.Context(), o); err == nil || len(done) > 0 || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v, %v", what, done, err)

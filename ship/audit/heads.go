@@ -158,7 +158,7 @@ func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut ma
 				Other: c.p.name + ": " + c.manifestKey(l), Detail: "it does not match the manifest, for which the next manifest vouches",
 			})
 		case l != nil:
-			c.report(ChainBroken, h.Epoch, 0, 0, c.manifestKey(l), h.p.name+": "+h.key, "it is not the manifest that the head at %s tells of", h.p.name)
+			c.report(ChainBroken, h.Epoch, 0, 0, c.manifestKey(l), h.p.name+": "+h.key, "it is not the manifest that the head at %s names", h.p.name)
 		case ours != nil && ours.has(h.Number):
 			// Listed and not readable: reported already.
 		case ours != nil && len(ours.runs) > 0 && ours.runs[len(ours.runs)-1].to > h.Number:
@@ -218,7 +218,7 @@ func (a *auditor) reportCut(ctx context.Context, c *cursor, h foundHead) {
 	} else {
 		c.holes = append(c.holes, seqRange{first, last})
 	}
-	c.reportIn(c.reached, 0, ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head tells of manifest %d, up to record %d, and the chain ends before it", h.Number, h.Last)
+	c.reportIn(c.reached, 0, ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head names manifest %d, up to record %d, but the chain ends before it", h.Number, h.Last)
 }
 
 // reportStray judges a head of a chain that no place has: either its place is not among those given, or the chain is gone.

@@ -179,10 +179,10 @@ func hourOpen(hour int32, now time.Time, e evidence) (f Finding, open bool) {
 	switch {
 	case now.Before(end) && sender != nil:
 		f.Place, f.Class, f.Spool = sender.p.name, sender.Class, sender.Spool
-		f.Detail += fmt.Sprintf("; its sender, %s, says that it is over: one of the two clocks is wrong", sender.Instance)
+		f.Detail += fmt.Sprintf("; its collector, %s, says that it is over: one of the two clocks is wrong", sender.Instance)
 	case now.Before(end):
 	case sender == nil && now.Before(end.Add(skew)):
-		f.Detail += fmt.Sprintf("; no manifest was written since, so that the senders' clocks may be behind: it counts as over at %s", end.Add(skew).Format(time.RFC3339))
+		f.Detail += fmt.Sprintf("; no manifest was written since, so a collector's clock may be slow: it counts as over at %s", end.Add(skew).Format(time.RFC3339))
 	default:
 		return f, false
 	}

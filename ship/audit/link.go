@@ -120,7 +120,7 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 			w.checkSequence(h, key)
 		}
 		w.report(ChainBroken, h.Epoch, 0, 0, key, w.p.name+": "+w.manifestKey(prev),
-			"it names no previous manifest, although there is one: its sender had lost the state of its chain, or never had it")
+			"it names no previous manifest, although there is one: its collector had lost the state of its chain, or never had it")
 	case h.Epoch != prev.epoch && h.Prev != hex.EncodeToString(prev.hash[:]):
 		w.reportCutEpoch(prev, h)
 		jump = h.PrevLast != prev.last

@@ -141,10 +141,10 @@ func (o Options) validate() error {
 		}
 	}
 	if o.Class != "" && segment.CheckClass(o.Class) != nil {
-		bad("class %q", o.Class)
+		bad("invalid class %q", o.Class)
 	}
 	if o.Workers < 1 || o.Workers > 1024 {
-		bad("%d requests in parallel, 1 to 1024 are possible", o.Workers)
+		bad("%d requests in parallel; must be 1 to 1024", o.Workers)
 	}
 	for _, k := range o.Keys {
 		if len(k) != ed25519.PublicKeySize {

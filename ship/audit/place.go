@@ -143,7 +143,7 @@ func (p *place) listAfter(ctx context.Context, prefix, after string) iter.Seq2[s
 				case e.Key < before:
 					err = ship.Permanent(fmt.Errorf("it is out of order: %q after %q", e.Key, before))
 				case len(e.Key) > maxKey:
-					err = ship.Permanent(fmt.Errorf("a name of %d bytes, %d are possible: %.100q", len(e.Key), maxKey, e.Key))
+					err = ship.Permanent(fmt.Errorf("a name of %d bytes; the maximum is %d: %.100q", len(e.Key), maxKey, e.Key))
 				case again > maxRepeats:
 					err = ship.Permanent(fmt.Errorf("it does not end: %q comes again and again", e.Key))
 				}

@@ -63,7 +63,7 @@ func (r *Result) WriteText(w io.Writer) error {
 			fmt.Fprintf(b, ", %d and at most %s more unaccounted for by %d sudden ends", u.Known.Records, units.Size(int64(u.AtMostBytes)), u.Times)
 		}
 		if x := c.Closed; x != nil {
-			fmt.Fprintf(b, ", closed by %s on %s (%s): what else it kept after record %d is lost unless another place has it", shown(x.By), x.Time.Format(time.RFC3339), shown(x.Reason), x.After)
+			fmt.Fprintf(b, ", closed by %s on %s (%s): records that the spool kept after record %d are lost unless another place has them", shown(x.By), x.Time.Format(time.RFC3339), shown(x.Reason), x.After)
 		} else if !c.Final {
 			fmt.Fprintf(b, ", not final, last heard of %s ago", r.Time.Sub(c.Time).Round(time.Second))
 		}

@@ -13,7 +13,7 @@ import (
 type Status struct {
 	// Result of the last audit that succeeded, nil if none has. It must not be changed.
 	Result *Result `json:"result"`
-	// Overdue lists the senders that have been silent for too long.
+	// Overdue lists the collectors that have been silent for too long.
 	Overdue []Overdue `json:"overdue"`
 	// Places in the order of WatchOptions.Places.
 	Places []PlaceStatus `json:"places"`
@@ -40,7 +40,7 @@ type PlaceStatus struct {
 	Err string `json:"error,omitempty"`
 }
 
-// Overdue is a sender that was silent for too long (WatchOptions.Overdue), or has never appeared.
+// Overdue is a collector that was silent for too long (WatchOptions.Overdue), or has never appeared.
 type Overdue struct {
 	// Name is a name of Options.Expect that has not appeared anywhere. If it is empty, the other fields name the chain.
 	Name     string `json:"name,omitempty"`
@@ -81,7 +81,7 @@ func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus,
 	s.Places = places
 }
 
-// overdue returns the senders that are overdue; first those that are expected and have never appeared.
+// overdue returns the collectors that are overdue; first those that are expected and have never appeared.
 func overdue(r *Result, most time.Duration, now time.Time) (all []Overdue) {
 	all = []Overdue{}
 	for _, name := range r.NotAppeared {

@@ -23,7 +23,7 @@ func newTeller(log *slog.Logger) teller {
 func (t *teller) failed(err error) {
 	if text := err.Error(); text != t.failing {
 		t.failing = text
-		t.log.Error("audit: the audit could not be done; what it said before stands, and it tries again", "err", err)
+		t.log.Error("audit: the audit failed; the last result stays valid, and it is tried again", "err", err)
 	}
 }
 
@@ -40,7 +40,7 @@ func (t *teller) hour(h HourReport, was Verdict) {
 		log.Error("audit: an hour is damaged; the findings say what to do", "was", was)
 	case was == "":
 	case h.Verdict == Owed && was.rank() < h.Verdict.rank():
-		log.Warn("audit: an hour that was complete is owed again: a sender has appeared that may have more of it", "was", was)
+		log.Warn("audit: an hour that was complete is owed again: a spool has appeared that may have more records of it", "was", was)
 	case h.Verdict == Owed:
 		log.Info("audit: an hour is not damaged any more, and still owed", "was", was)
 	default:
@@ -52,7 +52,7 @@ func (t *teller) hour(h HourReport, was Verdict) {
 func (t *teller) findings(r *Result) {
 	if t.failing != "" {
 		t.failing = ""
-		t.log.Info("audit: the audit can be done again")
+		t.log.Info("audit: audits succeed again")
 	}
 	damage, told, more := map[string]bool{}, 0, 0
 	for i := range r.Findings {
@@ -80,7 +80,7 @@ func (t *teller) findings(r *Result) {
 	t.damage = damage
 }
 
-// overdue logs senders that have become overdue, and those that no longer are.
+// overdue logs collectors that have become overdue, and those that no longer are.
 func (t *teller) overdue(all []Overdue) {
 	late := map[Overdue]bool{}
 	for _, x := range all {
@@ -91,12 +91,12 @@ func (t *teller) overdue(all []Overdue) {
 			t.log.Warn("audit: an expected instance or spool has never appeared: look for its host and its volume", "name", x.Name)
 			continue
 		}
-		t.log.Warn("audit: a sender is overdue: look for its host; if it is gone, attach its volume to another one, which drains it",
+		t.log.Warn("audit: a collector is overdue: look for its host; if it is gone, attach its volume to another one, which drains it",
 			"destination", x.Place, "class", x.Class, "spool", x.Spool, "instance", x.Instance, "since", x.Since)
 	}
 	for x := range t.late {
 		if !late[x] {
-			t.log.Info("audit: a sender is not overdue any more", "name", x.Name, "destination", x.Place, "class", x.Class, "spool", x.Spool, "instance", x.Instance)
+			t.log.Info("audit: a collector is no longer overdue", "name", x.Name, "destination", x.Place, "class", x.Class, "spool", x.Spool, "instance", x.Instance)
 		}
 	}
 	t.late = late

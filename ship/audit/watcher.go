@@ -25,8 +25,8 @@ type WatchOptions struct {
 	// Retention is the age after which objects may have been deleted: Since is that long before each audit. Default: Since is
 	// used as it is.
 	Retention time.Duration
-	// Overdue is how long a chain that is neither final nor closed may go without a new manifest; default 75 minutes. An idle sender
-	// writes a manifest each hour.
+	// Overdue is how long a chain that is neither final nor closed may go without a new manifest; default 75 minutes. An idle
+	// collector writes a manifest each hour.
 	Overdue time.Duration
 	// Logger gets a line for each hour that has become complete, each finding of damage, each instance that is overdue, and each
 	// audit that could not be done. Default: none.

@@ -494,7 +494,7 @@ func TestWatcherRuns(t *testing.T) {
 		time.Sleep(2*time.Hour + 10*time.Minute)
 		synctest.Wait()
 		s := w.Status()
-		if len(s.Overdue) != 2 || s.Overdue[0].Instance != "host-z" || !strings.Contains(log.String(), "a sender is overdue") || s.Full.Before(hour.Add(time.Hour)) {
+		if len(s.Overdue) != 2 || s.Overdue[0].Instance != "host-z" || !strings.Contains(log.String(), "a collector is overdue") || s.Full.Before(hour.Add(time.Hour)) {
 			t.Errorf("%+v, last full audit %v\n%s", s.Overdue, s.Full, &log)
 		}
 		stop()

@@ -45,7 +45,7 @@ func (d *ndjsonReader) Next() (uint64, segment.Record, error) {
 	}
 	record, ok := d.cutSpool(line)
 	if !ok {
-		return 0, segment.Record{}, d.lines.fail("no record that ends with the id of its spool, the same in all lines")
+		return 0, segment.Record{}, d.lines.fail("no spool id at the end of the line, or not that of the first line")
 	}
 	seq, rec, ok := d.parse(record)
 	if !ok || len(rec.Data) > segment.MaxRecord {
@@ -56,7 +56,7 @@ func (d *ndjsonReader) Next() (uint64, segment.Record, error) {
 		return 0, segment.Record{}, d.lines.fail("not as this package writes records")
 	}
 	if seq <= d.last {
-		return 0, segment.Record{}, d.lines.fail("sequence number " + strconv.FormatUint(seq, 10) + " behind " + strconv.FormatUint(d.last, 10))
+		return 0, segment.Record{}, d.lines.fail("sequence number " + strconv.FormatUint(seq, 10) + " is not above the previous one, " + strconv.FormatUint(d.last, 10))
 	}
 	d.last = seq
 	return seq, rec, nil

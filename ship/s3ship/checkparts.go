@@ -36,8 +36,8 @@ func (b *Destination) checkParts(ctx context.Context) error {
 		return err
 	}
 	if created, err = b.writeParts(ctx, false); err == nil && created && b.loose.CompareAndSwap(false, true) {
-		b.o.Logger.Warn("s3ship: the store ignores If-None-Match when it completes an upload in parts: of two owners of a key the later one would win "+
-			"unseen, and receipts of such objects say so (no-condition); with part_size above the size of the objects, each goes in one request",
+		b.o.Logger.Warn("s3ship: the store ignores If-None-Match when it completes an upload in parts: the later of two owners of a key would "+
+			"overwrite the earlier one unnoticed, and receipts of such objects say so (no-condition); with part_size above the size of the objects, each goes in one request",
 			"location", b.Location(), "part_size", b.o.PartSize)
 	}
 	return err

@@ -21,7 +21,7 @@ func (b *Destination) ownEndpoint(so *s3.Options) {
 		return
 	}
 	e.UseFIPSEndpoint, e.UseDualStackEndpoint = aws.FIPSEndpointStateDisabled, aws.DualStackEndpointStateDisabled
-	b.o.Logger.Info("s3ship: the setting for FIPS or dual-stack endpoints of AWS is not for a store of its own endpoint", "endpoint", *so.BaseEndpoint, "fips", fips, "dual_stack", dual)
+	b.o.Logger.Info("s3ship: ignoring the FIPS or dual-stack setting, which is for Amazon's endpoints only", "endpoint", *so.BaseEndpoint, "fips", fips, "dual_stack", dual)
 }
 
 // checkEndpoint finds out, without the network, whether there is an endpoint for these settings at all. Otherwise the SDK

@@ -102,7 +102,7 @@ func (b *Destination) cure(err error) string {
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
 		return "the bucket is in another region: give region=…"
 	case "InvalidObjectState":
-		return "the object lies in an archive class: restore it, and let lifecycle rules archive only what has been audited"
+		return "the object is in an archive class: restore it, and let lifecycle rules archive only what has been audited"
 	case "QuotaExceeded": // Ceph's, with 403
 		return "the quota of the bucket or its owner is used up: raise it"
 	case "EntityTooLarge":
@@ -127,7 +127,7 @@ func (b *Destination) cure(err error) string {
 // hint returns advice for errors that may pass by themselves, but often do not.
 func (b *Destination) hint(err error) string {
 	if isForeign(err) {
-		return " (it passes if it is an outage on the way; otherwise look at the endpoint, and at the proxies and firewalls before it)"
+		return " (an outage passes by itself; otherwise check the endpoint, and the proxies and firewalls in front of it)"
 	}
 	if b.o.Endpoint != "" && status(err) == 0 && closed(err) {
 		return " (the connection was closed without an answer: if this goes on, see whether the port speaks TLS, and whether it is the store's)"

@@ -63,7 +63,7 @@ func (b *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 	case err == nil: // 412, or a lost response: the object may be ours or somebody else's
 		return b.compareHeld(ctx, o, h, ship.ErrConflict)
 	case isAbsent(err) && sent == nil:
-		return ship.Receipt{}, fmt.Errorf("%w: stored, and then not there", ship.ErrVerify)
+		return ship.Receipt{}, fmt.Errorf("%w: not found right after a successful upload", ship.ErrVerify)
 	case isAbsent(err):
 		return ship.Receipt{}, sent
 	case mute(err): // nothing can be verified, whatever was sent

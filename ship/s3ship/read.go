@@ -72,7 +72,7 @@ func (b *Destination) explain(ctx context.Context, key string, refusal error) er
 	if err != nil {
 		return err
 	}
-	return errors.Join(fmt.Errorf("refused, and then not: ask again: %w", refusal), out.Body.Close())
+	return errors.Join(fmt.Errorf("HEAD was refused, but GET succeeded: try again: %w", refusal), out.Body.Close())
 }
 
 // Open implements ship.Destination. If the store keeps a checksum of the whole object, the body is verified as it is read: a

@@ -98,7 +98,7 @@ func (b *Destination) abort(ctx context.Context, key, id string, why error) {
 		_, err = b.abortWhere(ctx, b.full(key), func(u types.MultipartUpload) bool { return aws.ToString(u.Key) == b.full(key) })
 	}
 	if err != nil {
-		b.o.Logger.Warn("s3ship: multipart upload could not be aborted: the next check or upload tries again, else a sweep or the bucket's lifecycle rule must remove its parts",
+		b.o.Logger.Warn("s3ship: multipart upload could not be aborted: the next check or upload tries again, otherwise a sweep or the bucket's lifecycle rule must remove its parts",
 			"location", b.Location(), "key", key, "err", err)
 	}
 }

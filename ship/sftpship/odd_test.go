@@ -236,7 +236,7 @@ func TestLaterMover(t *testing.T) {
 	t.Cleanup(func() { s.Close() })
 	o, body := objectOf("class=a/o", 1000)
 	_, err = open(t, s.URL("/"), nil).Put(bounded(t), o, body)
-	wantPermanent(t, err, "stored, and then not there")
+	wantPermanent(t, err, "not found right after it was stored")
 	if taken.Load() != 1 {
 		t.Errorf("%d files were taken, want 1", taken.Load())
 	}
@@ -266,7 +266,7 @@ func TestMover(t *testing.T) {
 			for range 2 {
 				o, body := objectOf("class=a/o", 1000)
 				_, err := h.Put(bounded(t), o, body)
-				wantPermanent(t, err, "stored, and then not there", "takes files away")
+				wantPermanent(t, err, "not found right after it was stored", "takes files away")
 				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrConflict) {
 					t.Errorf("error %v means something else to callers", err)
 				}

@@ -108,7 +108,7 @@ func (u *upload) linksWork() bool {
 }
 
 // errTaken is not fs.ErrNotExist: that would tell the caller that the object was never there.
-var errTaken = errors.New("stored, and then not there")
+var errTaken = errors.New("not found right after it was stored")
 
 // published checks the answer about the key after the object was published.
 func (u *upload) published(ctx context.Context, there sftpc.Attrs, err error) error {

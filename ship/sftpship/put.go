@@ -103,7 +103,7 @@ func (u *upload) store(ctx context.Context, body *io.SectionReader) (method stri
 		if method, err = u.present(ctx); err != nil || method != "" {
 			return method, err
 		}
-		return "", fmt.Errorf("%s: was there and is gone again", u.key) // the next attempt finds out
+		return "", fmt.Errorf("%s: existed, and was gone a moment later", u.key) // the next attempt finds out
 	}
 	read, err := u.send(ctx, file, body)
 	if err == nil {

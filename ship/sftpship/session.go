@@ -151,7 +151,7 @@ func (s *session) startSFTP() error {
 	}
 	go io.Copy(io.Discard, stderr) // unread, it would use up the channel's window; ends with the channel
 	if s.sftp, err = sftpc.New(r, w); err != nil {
-		return fmt.Errorf("SFTP does not begin: %w", err)
+		return fmt.Errorf("the SFTP handshake failed: %w", err)
 	}
 	// OpenSSH's sshd, which sends the banner, may run another SFTP server; the extension comes from the SFTP server
 	// itself.

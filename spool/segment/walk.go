@@ -30,7 +30,7 @@ type walker struct {
 }
 
 // errHostile is returned for a file that would keep a reader busy for hours.
-var errHostile = fmt.Errorf("%w: it holds more beginnings of blocks without their ends than damage explains", ErrCorrupt)
+var errHostile = fmt.Errorf("%w: it has more invalid blocks than damage can explain", ErrCorrupt)
 
 // step returns the next block. The error is io.EOF at the end, a *DamageError for a damaged stretch, after which the next call
 // continues, or a failed read, which the next call retries. The block may be used only until the next call.

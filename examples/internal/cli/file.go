@@ -98,7 +98,7 @@ func (f *file) bad(line int, key, format string, a ...any) {
 func (f *file) each(n *yaml.Node, at string, visit func(key, value *yaml.Node)) {
 	n = resolve(n)
 	if n.Kind != yaml.MappingNode {
-		f.bad(n.Line, at, "%s is here, and a mapping is expected (NAME: value)", describe(n))
+		f.bad(n.Line, at, "expected a mapping (NAME: value), found %s", describe(n))
 		return
 	}
 	seen := map[string]int{}
@@ -197,7 +197,7 @@ func (f *file) item(o *option, at, name string, n *yaml.Node) {
 	case n.Kind == yaml.SequenceNode:
 		for _, v := range n.Content {
 			if v = resolve(v); v.Kind == yaml.SequenceNode {
-				f.bad(v.Line, at, "a list is here, and one value is expected")
+				f.bad(v.Line, at, "expected one value, found a list")
 				continue
 			}
 			f.item(o, at, name, v)
@@ -246,7 +246,7 @@ func (f *file) parameter(at string, n *yaml.Node) (value string, ok bool) {
 		var all []string
 		for _, v := range n.Content {
 			if v = resolve(v); v.Kind != yaml.ScalarNode {
-				f.bad(v.Line, at, "%s is here, and one value is expected", describe(v))
+				f.bad(v.Line, at, "expected one value, found %s", describe(v))
 				return "", false
 			}
 			all = append(all, v.Value)
@@ -256,7 +256,7 @@ func (f *file) parameter(at string, n *yaml.Node) (value string, ok bool) {
 		pairs := url.Values{}
 		f.each(n, at, func(key, v *yaml.Node) {
 			if v.Kind != yaml.ScalarNode {
-				f.bad(v.Line, join(at, key.Value), "%s is here, and one value is expected", describe(v))
+				f.bad(v.Line, join(at, key.Value), "expected one value, found %s", describe(v))
 			}
 			pairs.Set(key.Value, v.Value)
 		})
@@ -273,7 +273,7 @@ func (f *file) parameter(at string, n *yaml.Node) (value string, ok bool) {
 func (f *file) scalar(o *option, at, prefix string, n *yaml.Node) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
-		f.bad(n.Line, at, "%s is here, and one value is expected", describe(n))
+		f.bad(n.Line, at, "expected one value, found %s", describe(n))
 	case isNull(n):
 		f.bad(n.Line, at, "the key has no value")
 	default:

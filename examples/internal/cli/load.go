@@ -59,7 +59,7 @@ func (s *Set) parse(args []string) error {
 		args = s.Args() // the arguments after the mistake
 		if arg, ok := strings.CutPrefix(err.Error(), "bad flag syntax: "); ok {
 			name, _, _ := strings.Cut(arg, "=") // the value may be a URL with a password
-			err = errors.New(name + ": it is no flag: write -NAME or -NAME=VALUE")
+			err = errors.New(name + ": not a flag: write -NAME or -NAME=VALUE")
 			args = args[1:] // package flag stops before this argument
 		}
 		s.errs = append(s.errs, err)

@@ -166,7 +166,7 @@ Web: 1
 		"-listen WEB: a class has small letters",
 		"-max-byte: there is no such flag; did you mean max-bytes?",
 		`PENSTOCK_GRACE: "soon": use a time such as 90s or 10m`,
-		"prog.yaml:1: spool: a list is here, and one value is expected",
+		"prog.yaml:1: spool: expected one value, found a list",
 		"prog.yaml:2: sppol: there is no such key; did you mean spool?",
 		"prog.yaml:3: max_bytes: there is no such key; did you mean max-bytes?",
 		`prog.yaml:4: log-level: "loud": use info or debug`,
@@ -176,7 +176,7 @@ Web: 1
 		"prog.yaml:10: classes.web.lisen: there is no such key; did you mean listen?",
 		"prog.yaml:13: dest.idc: the key is also in line 12",
 		"prog.yaml:14: dest.s3: the key url is missing: it has the URL, and the other keys are its parameters",
-		"prog.yaml:15: listen: one value is here, and a mapping is expected (NAME: value)",
+		"prog.yaml:15: listen: expected a mapping (NAME: value), found one value",
 		"prog.yaml:16: grace: the key has no value",
 		"prog.yaml:17: config: this is for the command line only",
 		"prog.yaml:18: Web: there is no such key",
@@ -204,8 +204,8 @@ Web: 1
 func TestBadSyntax(t *testing.T) {
 	c, s := load(t, "", nil, "---spool=u:hunter2@x", "-=hunter2", "--=x", "-spool", "/x", "----")
 	want := []string{
-		"---spool: it is no flag: write -NAME or -NAME=VALUE", "-: it is no flag: write -NAME or -NAME=VALUE",
-		"--: it is no flag: write -NAME or -NAME=VALUE", "----: it is no flag: write -NAME or -NAME=VALUE",
+		"---spool: not a flag: write -NAME or -NAME=VALUE", "-: not a flag: write -NAME or -NAME=VALUE",
+		"--: not a flag: write -NAME or -NAME=VALUE", "----: not a flag: write -NAME or -NAME=VALUE",
 	}
 	var have []string
 	for _, e := range s.Mistakes() {
@@ -221,9 +221,9 @@ func TestNotYAML(t *testing.T) {
 	for text, want := range map[string]string{
 		"spool: /x\n\tgrace: 1s\n":     "prog.yaml:2: found a tab character that violates indentation",
 		"a: b\n---\nspool: /x\n":       "prog.yaml:2: a second document begins here (---); only one is read",
-		"- a\n":                        "prog.yaml:1: a list is here, and a mapping is expected (NAME: value)",
-		"spool: &x [*x]\n":             "prog.yaml:1: spool: a list is here, and one value is expected",
-		"dest: {idc: &x [*x]}\n":       "prog.yaml:1: dest.idc: a list is here, and one value is expected",
+		"- a\n":                        "prog.yaml:1: expected a mapping (NAME: value), found a list",
+		"spool: &x [*x]\n":             "prog.yaml:1: spool: expected one value, found a list",
+		"dest: {idc: &x [*x]}\n":       "prog.yaml:1: dest.idc: expected one value, found a list",
 		"dest: &x {idc: *x}\n":         "prog.yaml:1: dest.idc.idc",
 		"spool: /x\nspool: /y\n":       "prog.yaml:2: spool: the key is also in line 1",
 		"? [a]\n: b\n":                 "prog.yaml:1: a list cannot be a key",

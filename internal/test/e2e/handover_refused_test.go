@@ -49,12 +49,12 @@ func TestHandOverRefused(t *testing.T) {
 		}
 		says(sig.says)
 	}
-	says(`\"b\" is not named any more`)
+	says(`\"b\" is missing in Destinations`)
 	if strings.Contains(c.log.String(), "took over") {
 		t.Error("a process without a spool has taken over")
 	}
 	check := exec.Command(binary(t, "collector"), "check", "-offline", "-config", file, "-spool", c.dir)
-	if out, err := check.Output(); check.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), `"b" is not named any more`) {
+	if out, err := check.Output(); check.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), `"b" is missing in Destinations`) {
 		t.Errorf("check beside the service: %v\n%s", err, out)
 	}
 	if err := sendLine(tcp, "after"); err != nil {

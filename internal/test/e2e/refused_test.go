@@ -30,7 +30,7 @@ func TestRefusedCalls(t *testing.T) {
 		{"fallocate", "EINVAL", true, "fallocate(2) is refused"},
 		{"fallocate", "EOPNOTSUPP", true, "fallocate(2) is refused"},
 		{"fdatasync", "ENOSYS", true, ""},
-		{"statfs", "EPERM", true, "does not tell its size"},
+		{"statfs", "EPERM", true, "does not report its size"},
 		{"getsockopt", "EOPNOTSUPP", true, "SO_MEMINFO is refused"},
 		{"connect,shutdown,ioctl", "EPERM", true, "cannot detach the socket"},
 		{"connect,shutdown,ioctl,poll,ppoll", "ENOSYS", true, "cannot detach the socket"},

@@ -246,7 +246,7 @@ func readBolt(db *bbolt.DB, after string, got *header) (chunk []Entry, err error
 			chunk = append(chunk, Entry{string(k), bytes.Clone(value)}) // bbolt's memory is invalid after the transaction
 		}
 		if k == nil && (got.count != want.count || got.sum != want.sum) {
-			return damaged("the index has %d entries that are not the %d it should have", got.count, want.count)
+			return damaged("the %d entries of the index do not match its header (%d)", got.count, want.count)
 		}
 		return nil
 	})

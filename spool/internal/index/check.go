@@ -65,7 +65,7 @@ func readFile(r io.ReaderAt, size int64, each func(key string, value []byte)) er
 		return damaged("the index has no header")
 	}
 	if c.got.count != c.want.count || c.got.sum != c.want.sum {
-		return damaged("the index has %d entries that are not the %d it should have", c.got.count, c.want.count)
+		return damaged("the %d entries of the index do not match its header (%d)", c.got.count, c.want.count)
 	}
 	return nil
 }
@@ -185,11 +185,11 @@ func (c *boltCheck) root(id uint64) error {
 		return err
 	}
 	if p.flags != boltLeaf || p.count != 1 {
-		return damaged("the index has not its one bucket")
+		return damaged("the index does not have exactly one bucket")
 	}
 	key, value, bucket, ok := p.leaf(0)
 	if !ok || !bucket || string(key) != indexBucket || len(value) < 16 {
-		return damaged("the index has not its one bucket")
+		return damaged("the index does not have the expected bucket")
 	}
 	w := boltWalk{boltCheck: c}
 	if root := native.Uint64(value); root != 0 { // a bucket with few entries has no page of its own
