@@ -83,7 +83,7 @@ func (d *Drainer) unwatch(stop context.CancelFunc) {
 
 // Resume continues a drain that was interrupted (see Interrupted), or drains at the start of a process because a platform
 // has announced that it takes the instance away (see Terminating). It reacts to the same signals as Run. It skips
-// quiesce: a program that resumes opens no input.
+// quiesce: a program that calls Resume opens no input. Run, which also resumes an interrupted drain, closes its inputs at once.
 func (d *Drainer) Resume(trigger string) (*Report, error) {
 	sig, stop := Signals(&SignalOptions{Logger: d.o.Logger})
 	defer stop()

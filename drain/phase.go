@@ -53,7 +53,7 @@ type cause struct {
 	trigger string
 	notice  *Notice // of the platform, nil if it was another cause
 	ask     bool    // ask the platforms whether one of them takes the instance away
-	resumed bool    // no input is open
+	resumed bool    // an interrupted drain, or one at a start: quiesce is skipped
 }
 
 // run is a Stop or Drain in progress.

@@ -19,8 +19,8 @@ type SignalOptions struct {
 }
 
 // Signals takes over the signals of a service, and returns those that end it: SIGTERM and SIGINT. By default, other
-// signals would kill the process, without a stop or drain or, after stop was called, with the wrong exit code. Signals
-// prevents that:
+// signals kill the process: without a stop or drain or, after stop was called, with the wrong exit code. Signals prevents
+// that:
 //
 //   - SIGHUP, which log rotation, a "reload" or a closed terminal sends: it is logged until stop, and otherwise ignored,
 //     unless SignalOptions.Reload is set.

@@ -40,7 +40,7 @@ type socket struct {
 	cookie   uint64 // SO_COOKIE, 0 unknown
 	gro      bool
 	gate     gate
-	detached bool // nothing more is queued; written before gate.stop returns
+	detached bool // nothing more is queued; gate.stop writes it under its lock, before serve can see the end
 	late     bool // see receive
 	sinkWait sinkWait
 	told     toldDrops // guarded by pollMu

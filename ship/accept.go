@@ -70,8 +70,8 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 			return err
 		}
 		if !m.Footer.Passed.IsZero() {
-			// Idle records that no segment begins before Passed, even if the clock is set back. If the disk has no room, that
-			// can wait.
+			// Idle records that no segment begins before Passed, even if the clock is set back by up to a day. If the disk has
+			// no room, that can wait.
 			_, _, _ = l.s.sp.Shelf().Idle(l.name)
 		}
 		return nil

@@ -85,7 +85,7 @@
 //     later. So the shipper will store nothing more in the folder of an earlier hour. The member is in the first manifest of
 //     an epoch, if the shipper knows the time, and in one manifest an hour while no records arrive. The hour of a folder is
 //     the hour in which its segment begins. No segment begins before an earlier segment, or before such a stated time, even
-//     if the clock is set back.
+//     if the clock is set back by up to a day.
 //   - "closed_by":{"instance":…,"epoch":…,"claim":…} states that another host, or an adopter, has taken over the chain and
 //     continues it in a later epoch. No manifest follows in this epoch.
 //

@@ -165,7 +165,7 @@ func (l *lane) endOutage() {
 	l.s.sp.Shelf().SetDown(l.name, l.before)
 }
 
-// noteSuccess notes a success. If the operation had failed before, it wakes the operations that wait.
+// noteSuccess notes a success. If any operation was in trouble, it wakes the operations that wait.
 func (l *lane) noteSuccess(what string) {
 	l.mu.Lock()
 	if len(l.troubles) == 0 {

@@ -51,8 +51,8 @@ type delivery struct {
 	receipt Receipt
 	done    bool // verified there, or nothing to deliver
 	waits   bool // for room in the spool, see awaitTurn
-	// rest is the segment's first record that the chain does not contain yet, 0 if it contains none. After the last record,
-	// only the segment's end is owed.
+	// rest is the segment's first record that the chain does not contain yet, 0 if it contains none. If rest is after
+	// the segment's last record, only the segment's end is owed.
 	rest  uint64
 	whole *Whole // the complete segment, if only its rest is owed
 	// stated: a chain that this spool left lists the segment's records, and only its losses are owed.

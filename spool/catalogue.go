@@ -62,7 +62,7 @@ func (c *catalogue) countStaged(seg *sealed, n int) {
 	}
 }
 
-// addUp sets upTo of segment i and of those after it. There are none after it unless there is damage. c.mu is held.
+// addUp sets upTo of segment i and of all later ones. Unless there is damage, segment i is the last one. c.mu is held.
 func (c *catalogue) addUp(i int) {
 	for ; i < len(c.segs); i++ {
 		s := c.segs[i]

@@ -20,12 +20,12 @@
 //
 //	                    Append returns after   death of the process      loss of power
 //	SyncInterval        write(2)               records up to Written     records up to Durable: a sync begins within the interval
-//	SyncAlways          fdatasync(2)           records up to Written     records up to Durable: every batch that Append has returned
+//	SyncAlways          fdatasync(2)           records up to Written     records up to Durable: every batch for which Append returned nil
 //	SyncNone            write(2)               records up to Written     records up to Durable: a sync begins every 8 MiB
 //	Offer, each policy  a copy in memory       records up to Written     records up to Durable
 //
-// The table names the records that survive; Written and Durable are fields of [Stats]. [Spool.WaitDurable] waits, under every policy, until a record survives a loss of
-// power. Records are kept in the order of their sequence numbers and without holes: a crash can only remove records from the
+// The table names the records that survive; Written and Durable are fields of [Stats]. Under every policy, [Spool.WaitDurable]
+// waits until a record survives a loss of power. Records are kept in the order of their sequence numbers and without holes: a crash can only remove records from the
 // end of the log. After a loss of power the spool may give numbers above Stats.Durable to new records. It seals and stages
 // only records up to Stats.Durable, and WaitDurable returns only for these.
 //

@@ -33,7 +33,7 @@ const (
 	formWindow = 24
 	formFirst  = 2
 	formLast   = 64
-	// formPause: a time between syncs that is so many times longer than the average is a pause, and not measured.
+	// formPause: a time between two syncs that is more than this many times the average is a pause, and is not measured.
 	formPause = 16
 	// formGain is by which factor a form must be faster to replace the other one: a smaller difference may be chance.
 	formGain = 1.05

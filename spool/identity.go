@@ -23,7 +23,7 @@ const (
 )
 
 // identity says which spool a directory holds, and which instance owns it. The header of every segment contains the same, except
-// Volume and details of the destinations, so that a lost identity can be restored.
+// Created, Volume and details of the destinations, so that a lost identity can be restored.
 type identity struct {
 	Version  int       `json:"version"`
 	Spool    string    `json:"spool"` // 26 characters of [0-9a-z]

@@ -6,7 +6,7 @@ import (
 
 // Idle reports whether a destination's chain covers every accepted record, and no segment is open. If so it
 // promises, durably, that every later segment is created at t or later: nothing more will be stored in the folder of an
-// hour before t. The promise survives restarts, and clocks that are set back by at most maxClockStep.
+// hour before t. The promise survives restarts, and clocks that are set back by at most 24 hours.
 func (s *Shelf) Idle(dest string) (t time.Time, idle bool, err error) {
 	d, done, err := s.holdChain(dest)
 	if err != nil {

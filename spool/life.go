@@ -24,8 +24,8 @@ type lifeMark struct {
 }
 
 // outlives reports whether the clean mark c is obsolete: a later process died, and an older copy of c has come back. But c is valid
-// if Since is its Life: then a power cut has brought back the life mark of a process that ended in order. It is also valid if Opening
-// is its Time: then the process died while it opened the spool, and had nothing in memory.
+// if m.Since equals c.Life: then a power cut has brought back the life mark of a process that ended in order. It is also valid if
+// m.Opening equals c.Time: then the process died while it opened the spool, and had nothing in memory.
 func (m *lifeMark) outlives(c *cleanMark) bool {
 	return !m.Since.Equal(c.Life) && !m.Opening.Equal(c.Time)
 }

@@ -57,8 +57,8 @@ func (s *Shelf) prune() time.Duration {
 			return retryEvery
 		}
 	}
-	// Files first, index last: the next Open removes an entry without a file, which until then shows that there was a segment, but
-	// would read a file without an entry again before it is deleted.
+	// Files first, index last. An entry without a file is harmless: it shows that there was a segment, and the next Open removes it. A
+	// file without an entry would be read again before it is deleted.
 	for _, seg := range s.cat.remove(n, pruneBatch) {
 		if s.delete(seg, len(s.deleted.pool)) {
 			s.deleted.pool = append(s.deleted.pool, poolFile{seg.Number, seg.Size})

@@ -17,7 +17,7 @@ import (
 // recovery finds out, from the files, which records the spool holds. It relies on these rules, which the writer keeps:
 //
 //   - A segment is begun only when all earlier segments are on stable storage. So in all segments but the newest,
-//     missing blocks are damage; in the newest, everything after the last mark of durability is a torn tail.
+//     missing blocks are damage; in the newest, blocks that are missing or invalid after the last mark of durability are a torn tail.
 //   - A segment ends where the next one's first sequence number begins, even if its file holds more.
 //   - A segment is deleted only after the chain states that cover it, those of all destinations, are durable.
 type recovery struct {

@@ -25,8 +25,8 @@ var ErrPlan = errors.New("spool: the repair would not be the one that was planne
 
 // RepairOptions configure PlanRepair. The zero value suits a spool whose files name its identity.
 type RepairOptions struct {
-	// Identity is a copy of spool.json, for a directory whose files name no spool, or different ones. No segment may contradict it,
-	// and not all other files that name a spool.
+	// Identity is a copy of spool.json, for a directory whose files name no spool, or different ones. No segment may contradict it.
+	// If other files name a spool, at least one of them must agree with it.
 	Identity []byte
 	// Class and Destinations of the spool, for a directory whose files name neither.
 	Class        string

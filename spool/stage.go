@@ -149,7 +149,7 @@ func (e *noRoomError) Is(target error) bool { return target == ErrFull }
 // noRoom reports whether an error says that there was no room for a staged file.
 func noRoom(err error) bool { return errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) }
 
-// stageGap is Stage for a segment whose files do not contain all its records: once that is certain, they become a gap.
+// stageGap is Stage for a segment whose files do not contain all its records: once that is certain, the missing ones become a gap.
 func (s *Shelf) stageGap(ctx context.Context, seg sealed, enc Encoder, rec *StageRecord, why error) (*StageRecord, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", seg.Number, context.Cause(ctx))

@@ -22,8 +22,8 @@
 // `kubectl delete --grace-period` and node shutdown may allow less time; hard eviction under node pressure allows none. A
 // service that is a sidecar (an init container with restartPolicy Always) gets its SIGTERM only when the other containers
 // have ended, and has only the rest of the grace period. A container that its liveness probe restarts is also ended by the
-// hook and SIGTERM: it drains, and is started again. So a pod may be killed at any time, and only with a volume that
-// outlives it nothing is lost.
+// hook and SIGTERM: it drains, and is started again. So a pod may be killed at any time. Nothing is lost then only if
+// the spool is on a volume that outlives the pod.
 //
 // The hook is an exec of the service's own binary that calls [PreStop]. Because the endpoint ends the service, it accepts
 // only calls of PreStop from within the pod, and no request from a proxy or a browser.

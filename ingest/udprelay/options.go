@@ -67,7 +67,7 @@ type Ports struct {
 	Count       int           // default 24,576; at least MinPorts
 	Generations int           // default 2
 	Every       time.Duration // default 150 s
-	// Forgets is how long without a datagram the load balancer remembers a flow; default 120 s, as at AWS. Ports rest for
+	// Forgets is how long the load balancer remembers a flow without datagrams; default 120 s, as at AWS. Ports rest for
 	// longer.
 	Forgets time.Duration
 }

@@ -121,7 +121,7 @@ const (
 	ChainCut        = "chain-cut"        // a head, a closing or a later epoch names manifests that are not there
 	ChainMissing    = "chain-missing"    // objects of a spool that has no chain here
 	SequenceBroken  = "sequence-broken"  // sequence numbers have a hole, or repeat
-	AfterEnd        = "after-end"        // a manifest follows the end of its epoch, or is of an epoch before the one that took over
+	AfterEnd        = "after-end"        // a manifest follows the end of its epoch, or its epoch is lower than that of the owner that took over
 	FinalWrong      = "final-wrong"      // another place has records that a final manifest denies
 	LineWrong       = "line-wrong"       // a line contradicts itself, its chain or its key
 	PlacesDiffer    = "places-differ"    // the lines of two places about one segment differ
