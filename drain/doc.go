@@ -34,8 +34,8 @@
 // until every destination has confirmed all of it. Such a spool deletes nothing in a later quiesce either: it may have the
 // only copy of records that a destination has lost, so it refuses records when it is full.
 //
-// The current phase of a drain is written to a file in [Options.Dir]. If the process is killed before its report, that file
-// remains, and [Drainer.Run] of the next process resumes the drain at once, which closes the inputs. A program that asks
+// The current phase of a drain is written to a file in [Options.Dir]. If the process is killed before its report, or cannot
+// write it, that file remains, and [Drainer.Run] of the next process resumes the drain at once, which closes the inputs. A program that asks
 // [Interrupted] before it opens its listeners, and calls [Drainer.Resume] instead of Run, receives nothing in that process.
 //
 // # Spools of other processes

@@ -327,7 +327,7 @@ func TestRunResumes(t *testing.T) {
 	w := newWorld(t)
 	d, sp := w.start(Options{})
 	w.append(sp, 10)
-	if err := writeJournal(w.dir, vfs.NewReserve(vfs.OS(), "", 0), journal{Version: 1, Phase: "verify", Trigger: "signal terminated", Started: time.Now()}); err != nil {
+	if err := writeJournal(w.dir, vfs.NewReserve(vfs.OS(), "", 0), journal{Version: 1, Phase: "verify", Trigger: "signal terminated", Started: time.Now().Add(-time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := d.RunWith(t.Context(), nil)
@@ -336,6 +336,21 @@ func TestRunResumes(t *testing.T) {
 	}
 	if again, err := d.RunWith(t.Context(), nil); again != r || err != nil {
 		t.Errorf("Run after it: %p, %v", again, err)
+	}
+}
+
+// TestRunBesidePredecessor: a successor's Run does not resume the drain of the predecessor that still runs.
+func TestRunBesidePredecessor(t *testing.T) {
+	w := newWorld(t)
+	d, _ := w.start(Options{OnSignal: Stop})
+	if err := writeJournal(w.dir, vfs.NewReserve(vfs.OS(), "", 0), journal{Version: 1, Phase: "quiesce", Trigger: "notice", Started: time.Now().Add(time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the test is over"))
+	r, err := d.RunWith(ctx, nil)
+	if err != nil || r.Intent != Stop {
+		t.Fatalf("%v %s", err, r.JSON())
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 // Drainer ends a service: see the package documentation. All methods may be called from any goroutine.
 type Drainer struct {
 	o      Options
+	made   time.Time
 	inodes *vfs.Reserve // for the journal and the report: DIR/drain.inode-1 and so on
 
 	mu       sync.Mutex
@@ -67,7 +68,7 @@ func New(o *Options) (*Drainer, error) {
 	if err := opts.makeDirs(); err != nil {
 		return nil, err
 	}
-	d := &Drainer{o: opts, down: map[string]error{}, ended: make(chan struct{}), inodes: vfs.NewReserve(vfs.OS(), filepath.Join(opts.Dir, "drain.inode-"), 6)}
+	d := &Drainer{o: opts, made: time.Now(), down: map[string]error{}, ended: make(chan struct{}), inodes: vfs.NewReserve(vfs.OS(), filepath.Join(opts.Dir, "drain.inode-"), 6)}
 	_ = d.inodes.Fill()
 	d.hooks = newHooks(d)
 	for _, l := range opts.Lifecycles {
@@ -83,7 +84,7 @@ func New(o *Options) (*Drainer, error) {
 // Add takes over a class and starts its shipper. From then on the Drainer closes the inputs, ends the shipper and closes
 // the spool. If an earlier drain has left the spool frozen because it was not verified, the Drainer verifies it again and
 // then thaws it. Classes may be added while Run is waiting. Once the end has begun, Add returns ErrEnding, and the
-// Outcome is not Delivered. After an error everything still belongs to the caller.
+// Outcome is not Delivered, unless the report is written already. After an error everything still belongs to the caller.
 func (d *Drainer) Add(c Class) error {
 	if err := c.check(); err != nil {
 		return err

@@ -25,7 +25,7 @@ const echo = 200 * time.Millisecond
 // it drains too, and if not, it follows Options.OnSignal. It returns the report; main exits with its ExitCode.
 //
 // If a drain of an earlier process was interrupted (see Interrupted), Run does not wait: it resumes that drain, which
-// closes the inputs.
+// closes the inputs. So add every class before Run, or call Down for it: that drain's report knows no other class.
 //
 // If Stop, Drain or HandOver is called elsewhere, Run returns its result when it has ended. After Run has returned, a
 // further call returns at once.
@@ -47,13 +47,15 @@ func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, e
 	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
-	switch trigger, yes, err := Interrupted(d.o.Dir); {
+	switch j, err := readJournal(d.o.Dir); {
 	case d.isEnding(): // the file may be that of this process
 	case err != nil: // a disk that fails now is no reason to receive nothing
 		d.o.Logger.Error("drain: cannot read whether an earlier drain was interrupted; serving as if none was: see what the disk reports", "dir", d.o.Dir, "err", err)
-	case yes:
-		d.o.Logger.Warn("drain: an earlier drain was interrupted; resuming it, so that the inputs close", "trigger", trigger)
-		return d.resume(trigger, sig)
+	case j == nil, j.Started.After(d.made): // of a predecessor that is still running, which hands over to this process
+	default:
+		d.o.Logger.Warn("drain: an earlier drain was interrupted; resuming it, so that the inputs close", "trigger", j.Trigger)
+		d.Terminating(ctx) // for the notice's deadline, and since the signal that follows a notice does not cut a drain short
+		return d.resume(j.Trigger, sig)
 	}
 	watch, stop := context.WithCancel(ctx)
 	defer d.unwatch(stop)

@@ -61,17 +61,26 @@ func removeJournal(dir string) error {
 // and what had triggered it. The new process should open no listener: it adds the classes without inputs and calls Resume.
 // Run resumes such a drain, too, after the listeners were opened.
 func Interrupted(dir string) (trigger string, yes bool, err error) {
-	b, err := vfs.ReadFile(vfs.OS(), journalPath(dir), maxJournal)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", false, nil
-	}
-	if err != nil && !errors.Is(err, vfs.ErrTooLarge) {
-		return "", false, fmt.Errorf("drain: %w", err)
-	}
-	var j journal
-	if err := json.Unmarshal(b, &j); err != nil {
-		// The file is written atomically, so this is not a torn write. Its presence is sufficient.
-		return "unknown (unreadable journal)", true, nil
+	j, err := readJournal(dir)
+	if err != nil || j == nil {
+		return "", false, err
 	}
 	return j.Trigger, true, nil
+}
+
+// readJournal returns the journal of a drain in dir, nil if there is none.
+func readJournal(dir string) (*journal, error) {
+	b, err := vfs.ReadFile(vfs.OS(), journalPath(dir), maxJournal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil && !errors.Is(err, vfs.ErrTooLarge) {
+		return nil, fmt.Errorf("drain: %w", err)
+	}
+	j := new(journal)
+	if err := json.Unmarshal(b, j); err != nil {
+		// The file is written atomically, so this is not a torn write. Its presence is sufficient.
+		return &journal{Trigger: "unknown (unreadable journal)"}, nil
+	}
+	return j, nil
 }

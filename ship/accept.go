@@ -125,7 +125,8 @@ func (l *lane) isSigned(m *Manifest) bool {
 
 // lacksSignature reports whether a manifest is not signed with this spool's key although the last manifest of the chain is. If
 // neither is, signing has not begun in this chain, or has begun with another key. The chain's state in the spool does not show
-// this: the spool may have written the last manifest before it was given its key.
+// this: the spool may have written the last manifest before it was given its key. But if the last manifest was overwritten, or
+// cannot be read, a manifest of this spool's own counts as signed: otherwise a stranger could switch the rule off.
 func (l *lane) lacksSignature(ctx context.Context, m *Manifest, c spool.Chain) (bool, error) {
 	last, ok := c.Last()
 	if !ok || l.isSigned(m) {
@@ -133,7 +134,10 @@ func (l *lane) lacksSignature(ctx context.Context, m *Manifest, c spool.Chain) (
 	}
 	c.Epoch, c.Next = last.Epoch, last.Number
 	before, err := l.readNext(ctx, "chain", c)
-	return before != nil && before.Hash == c.Hash && l.isSigned(before), err
+	if err == nil && (before == nil || before.Hash != c.Hash) {
+		return c.Taken == 0, nil
+	}
+	return before != nil && l.isSigned(before), err
 }
 
 // heard returns when another owner last wrote: the time of its manifest, but at most the present. A later time comes from a

@@ -77,6 +77,9 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 	case owes:
 		upTo := have.Last
 		same, err := l.sameSegment(ctx, line, have, max(have.First, at.Through+1))
+		if errors.Is(err, errWrongReceipt) {
+			return fmt.Sprintf("its line of segment %d does not describe the object %s", line.Segment, line.Key), nil
+		}
 		if err == nil && !same {
 			upTo, err = l.confirmCommonUpTo(ctx, line, have)
 		}
@@ -111,12 +114,19 @@ func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Se
 	if err != nil || content == nil {
 		return false, err
 	}
-	_, same, err := l.compare(ctx, content)
+	there, same, err := l.compare(ctx, content)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) {
 		return false, nil
 	}
+	if same && (line.Receipt == nil || there.Check(*line.Receipt) != nil) {
+		return false, errWrongReceipt
+	}
 	return same, err
 }
+
+// errWrongReceipt: an object is the segment, and the receipt in its line is not that of the object. In this spool's own chain, that
+// line would make each audit call the object damaged.
+var errWrongReceipt = errors.New("ship: the receipt is not that of the object")
 
 // readable counts the undamaged records of a segment, beginning with record from.
 func readable(seg *spool.Segment, from uint64) uint64 {

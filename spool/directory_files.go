@@ -68,6 +68,8 @@ func (d *Directory) list(at *site) error {
 				continue
 			case !fi.Mode().IsRegular():
 				d.problem(f.Path, fmt.Errorf("it is %s, and a spool has only files here", describeType(fi.Mode())), false)
+			case f.Kind == "unfinished" && !d.Open && at.isLastCopy(dir, e.Name()):
+				d.problem(f.Path, errors.New("a copy of a segment whose own file was moved to damaged/: keep it, the next start uses it if it is finished"), false)
 			case f.Kind == "unfinished" && !d.Open:
 				d.problem(f.Path, errors.New("a process that died did not finish writing it"), true)
 			}
@@ -75,6 +77,16 @@ func (d *Directory) list(at *site) error {
 		}
 	}
 	return nil
+}
+
+// isLastCopy reports whether a temporary file is the copy of a segment that has no other file: see finishReplaced.
+func (s *site) isLastCopy(dir, name string) bool {
+	n, ok := parseName(name, segExt+vfs.TempSuffix)
+	if dir != segDir || !ok {
+		return false
+	}
+	_, err := s.fs.Stat(s.segPath(n))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // listKept lists the files that a repair has kept. They are at most two directories deep.

@@ -154,9 +154,10 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 	return nil
 }
 
-// makeDirs creates the missing directories, and makes durable the changes that an earlier process has made in them.
+// makeDirs creates the missing directories, and makes durable the changes that an earlier process has made in them: first those in
+// damaged/, so that a file that was moved there is never in neither of two directories.
 func (s *Spool) makeDirs() error {
-	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir, damagedDir} {
+	for _, d := range []string{".", damagedDir, segDir, stageDir, chainDir, freeDir} {
 		if err := s.fs.MkdirAll(s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}

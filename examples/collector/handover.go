@@ -105,6 +105,9 @@ func (s *service) leave(ctx context.Context, successor int, hangups <-chan struc
 
 // handOver starts the successor and hands it the sockets. If it returns an error, this process still has them.
 func (s *service) handOver(ctx context.Context) (pid int, err error) {
+	if phase := s.drainer.Stats().Phase; phase != drain.PhaseRun {
+		return 0, fmt.Errorf("this process is ending: %s", phase)
+	}
 	if n := s.served.held(); n > 0 {
 		return 0, fmt.Errorf("%d records are in memory since the last hand-over: their spool cannot be opened", n)
 	}

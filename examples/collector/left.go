@@ -20,8 +20,10 @@ const (
 	// heldWait is how long a drain of this process waits for such a spool: longer than "collector check" and other programs keep
 	// a spool open to inspect it.
 	heldWait = 10 * time.Second
-	// keptEvery is how often it is looked at afterwards.
+	// keptEvery is how often it is looked at afterwards, and leftFor how long it must then be unlocked before it is delivered here:
+	// its owner may be restarting, and must find it unlocked.
 	keptEvery = 10 * time.Second
+	leftFor   = 2 * time.Minute
 )
 
 // leftClasses lists the classes without a -listen that have something to deliver in a spool below -spool. They are delivered
@@ -122,16 +124,21 @@ func (cl *class) deliver(ctx context.Context, d *drain.Drainer, err error) {
 // await delivers a class once the other process that has its spool open has closed it. The predecessor closes all of its
 // spools, and a program that only inspects a spool closes it soon. A process that keeps it open for longer may be another
 // collector with the same -spool, which delivers that spool itself. So drains of this process then no longer wait for it: two
-// such collectors would make each other's drains incomplete.
+// such collectors would make each other's drains incomplete. It may also be a repair, after which nobody else delivers the spool.
 func (cl *class) await(ctx context.Context, d *drain.Drainer, predecessor func() bool) {
 	tick := time.NewTicker(heldEvery)
 	defer tick.Stop()
-	kept := false
+	kept, locked := false, time.Now() // when it was last found locked
 	for since := time.Now(); ; {
 		if predecessor() {
 			since = time.Now()
 		}
-		switch owed, err := owesIn(cl.dir); {
+		owed, err := owesIn(cl.dir)
+		if errors.Is(err, spool.ErrLocked) {
+			locked = time.Now()
+		}
+		switch {
+		case kept && time.Since(locked) < leftFor && (owed || errors.Is(err, spool.ErrLocked)):
 		case !errors.Is(err, spool.ErrLocked) && owed:
 			cl.deliver(ctx, d, nil)
 			return

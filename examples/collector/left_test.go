@@ -76,13 +76,15 @@ func TestLeftClassHeld(t *testing.T) {
 	for name, x := range map[string]struct {
 		records             int
 		predecessor, closes time.Duration // for this time it exists, and has the spool open
-		delivered, down     bool          // after a minute
+		again, waits        time.Duration // when somebody has it open again, and the drain begins: default never, and after a minute
+		delivered, down     bool
 	}{
 		"the predecessor closes it late":       {records: 10, predecessor: 40 * time.Second, closes: 30 * time.Second, delivered: true},
 		"the predecessor has delivered it":     {predecessor: 40 * time.Second, closes: 30 * time.Second},
 		"the predecessor still has it":         {records: 10, predecessor: time.Hour, closes: time.Hour, down: true},
 		"a program looks at it":                {records: 10, closes: 5 * time.Second, delivered: true},
-		"a repair takes half a minute":         {records: 10, closes: 30 * time.Second, delivered: true},
+		"a repair takes half a minute":         {records: 10, closes: 30 * time.Second, waits: 5 * time.Minute, delivered: true},
+		"another collector restarts":           {records: 10, closes: 30 * time.Second, again: 63 * time.Second, waits: 5 * time.Minute},
 		"another collector delivers it":        {records: 10, closes: time.Hour},
 		"another one, and a predecessor ended": {records: 10, predecessor: 30 * time.Second, closes: time.Hour},
 	} {
@@ -116,9 +118,17 @@ func TestLeftClassHeld(t *testing.T) {
 				if d.Stats().Down["old"] == nil {
 					t.Error("it is not down at first")
 				}
-				<-time.After(time.Minute)
+				if x.again > 0 {
+					<-time.After(x.again)
+					again, err := spool.Open(filepath.Join(spools, "old"), &spool.Options{Class: "old", Destinations: []string{"a"}, MaxBytes: 1 << 30})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer again.Close()
+				}
+				<-time.After(max(time.Minute, x.waits) - x.again)
 				if err := d.Stats().Down["old"]; (err != nil) != x.down {
-					t.Errorf("after a minute it is down: %v", err)
+					t.Errorf("before the drain it is down: %v", err)
 				}
 				r, err := d.Drain(ctx, "test")
 				a, has := r.Classes["old"]

@@ -102,7 +102,7 @@ func (b *Destination) cure(err error) string {
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
 		return "the bucket is in another region: give region=…"
 	case "InvalidObjectState":
-		return "the object is in an archive class: restore it, and let lifecycle rules archive only what has been audited"
+		return "the object is in an archive class: restore it; a restored volume, a copy or an adopter reads what others have delivered"
 	case "QuotaExceeded": // Ceph's, with 403
 		return "the quota of the bucket or its owner is used up: raise it"
 	case "EntityTooLarge":
