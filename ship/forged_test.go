@@ -2,12 +2,14 @@ package ship_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/hex"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,6 +160,12 @@ func TestForgedManifest(t *testing.T) {
 		"unsigned": {options: []func(*ship.Options){sign}, forge: func(t *testing.T, f *forgery, b *bench) {
 			f.state(t, b)
 		}},
+		"unsigned, after junk": {options: []func(*ship.Options){sign}, forge: func(t *testing.T, f *forgery, b *bench) {
+			for key, body := range f.state(t, b) {
+				f.mem.Set(key, body)
+			}
+			f.mem.Set(object.ManifestKey("vpn", f.Header.Spool, f.Header.Epoch, f.Header.Number-1), []byte("junk"))
+		}},
 		"unsigned, nothing stated": {options: []func(*ship.Options){sign}, forge: func(*testing.T, *forgery, *bench) {}},
 		"signed": {options: []func(*ship.Options){sign}, forge: func(t *testing.T, f *forgery, _ *bench) {
 			if err := f.Sign(key); err != nil {
@@ -221,6 +229,62 @@ func TestForgedManifest(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestForgedInSession: while a sender that signs is writing its next manifest, a stranger overwrites the last one, and is quicker with
+// an unsigned one that has the sender's own lines. The sender does not accept it: no key vouches for those lines.
+func TestForgedInSession(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	mem := shiptest.Memory()
+	var stranger atomic.Pointer[func() error]
+	d := destinations{"s3": shiptest.Faulty(mem, func(c shiptest.Call) shiptest.Fault {
+		if f := stranger.Load(); f != nil && c.Op == shiptest.Put && !isData(c) && stranger.CompareAndSwap(f, nil) {
+			return shiptest.Fault{Before: func(context.Context) error { return (*f)() }}
+		}
+		return shiptest.Fault{}
+	})}
+	b := newBench(t, d)
+	id := b.sp.Stats().SpoolID
+	b.segments(1, 10)
+	b.ship(d, quick, func(o *ship.Options) { o.Signer = key })
+	b.flush()
+	stranger.Store(new(func() error {
+		proposed, err := b.sp.Shelf().Proposed("s3")
+		if err != nil {
+			return err
+		}
+		m, err := ship.DecodeManifest(bytes.NewReader(proposed))
+		if err != nil {
+			return err
+		}
+		m.Header.Instance, m.Signature = "stranger", nil
+		unsigned, err := m.Encode()
+		mem.Set(object.ManifestKey("vpn", id, m.Header.Epoch, m.Header.Number-1), []byte("junk"))
+		mem.Set(object.ManifestKey("vpn", id, m.Header.Epoch, m.Header.Number), unsigned)
+		return err
+	}))
+	b.segments(1, 10)
+	b.flush()
+	b.close()
+	c, err := b.sp.Shelf().Chain("s3")
+	if err != nil || c.Spool == id || c.Through != 20 {
+		t.Fatalf("the chain: %+v, %v\n%s", c, err, b.log)
+	}
+	signed := 0
+	for m, err := range ship.ReadChain(t.Context(), mem, "vpn", c.Spool, c.Epoch) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.CheckSignature(key.Public().(ed25519.PublicKey)); err != nil {
+			t.Error(err)
+		}
+		for _, line := range m.Segments {
+			signed += len(content(t, mem, line))
+		}
+	}
+	if signed != 10 {
+		t.Errorf("%d records are in signed lines", signed)
 	}
 }
 
