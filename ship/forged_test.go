@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -285,6 +286,73 @@ func TestForgedInSession(t *testing.T) {
 	}
 	if signed != 10 {
 		t.Errorf("%d records are in signed lines", signed)
+	}
+}
+
+// TestForgedReceipt: a stranger's manifest describes the sender's segments, and its objects are right, but one receipt is not that of
+// the object. The sender leaves the chain before that segment, so that an audit calls no object damaged that the sender vouches for.
+func TestForgedReceipt(t *testing.T) {
+	for name, change := range map[string]func(*ship.Receipt){
+		"size":     func(r *ship.Receipt) { r.Size++ },
+		"checksum": func(r *ship.Receipt) { r.Checksum = ship.CRC64Checksum(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := shiptest.Memory()
+			d := destinations{"s3": mem}
+			b := newBench(t, d)
+			id := b.sp.Stats().SpoolID
+			b.segments(2, 10)
+			b.ship(d, quick)
+			b.flush()
+			b.close()
+			b = openBench(t, b.dir, d, "host-a")
+			b.segments(2, 10)
+			f := forge(t, mem, b)
+			for key, body := range f.state(t, b) {
+				mem.Set(key, body)
+			}
+			last := &f.Segments[len(f.Segments)-1]
+			change(last.Receipt)
+			f.put(t)
+			b.ship(d, quick)
+			b.flush()
+			b.close()
+			c, err := b.sp.Shelf().Chain("s3")
+			if err != nil || c.Spool == id || c.Through != uint64(b.next) {
+				t.Fatalf("the chain: %+v, %v\n%s", c, err, b.log)
+			}
+			n := last.First
+			for m, err := range ship.ReadChain(t.Context(), mem, "vpn", c.Spool, c.Epoch) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, line := range m.Segments {
+					for _, p := range content(t, mem, line) {
+						if p != payload(int(n-1)) {
+							t.Errorf("record %d is %q", n, p)
+						}
+						n++
+					}
+				}
+			}
+			if n != uint64(b.next)+1 {
+				t.Errorf("the new chain ends before record %d", n)
+			}
+			r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Destination: mem}}, Deep: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := false
+			for _, x := range r.Findings {
+				seen = seen || x.Code == audit.ObjectAltered && x.Key == last.Key
+				if x.Verdict == audit.Damaged && x.Key != last.Key && x.Code != audit.RecordsDoubled { // both chains have the segment
+					t.Errorf("%+v", x)
+				}
+			}
+			if !seen {
+				t.Errorf("the audit does not see the false receipt: %+v", r.Findings)
+			}
+		})
 	}
 }
 
