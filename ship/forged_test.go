@@ -2,16 +2,19 @@ package ship_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/hex"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -158,6 +161,12 @@ func TestForgedManifest(t *testing.T) {
 		"unsigned": {options: []func(*ship.Options){sign}, forge: func(t *testing.T, f *forgery, b *bench) {
 			f.state(t, b)
 		}},
+		"unsigned, after junk": {options: []func(*ship.Options){sign}, forge: func(t *testing.T, f *forgery, b *bench) {
+			for key, body := range f.state(t, b) {
+				f.mem.Set(key, body)
+			}
+			f.mem.Set(object.ManifestKey("vpn", f.Header.Spool, f.Header.Epoch, f.Header.Number-1), []byte("junk"))
+		}},
 		"unsigned, nothing stated": {options: []func(*ship.Options){sign}, forge: func(*testing.T, *forgery, *bench) {}},
 		"signed": {options: []func(*ship.Options){sign}, forge: func(t *testing.T, f *forgery, _ *bench) {
 			if err := f.Sign(key); err != nil {
@@ -219,6 +228,129 @@ func TestForgedManifest(t *testing.T) {
 				if !there[p] {
 					t.Errorf("%s is not there", p)
 				}
+			}
+		})
+	}
+}
+
+// TestForgedInSession: while a sender that signs is writing its next manifest, a stranger overwrites the last one, and is quicker with
+// an unsigned one that has the sender's own lines. The sender does not accept it: no key vouches for those lines.
+func TestForgedInSession(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	mem := shiptest.Memory()
+	var stranger atomic.Pointer[func() error]
+	d := destinations{"s3": shiptest.Faulty(mem, func(c shiptest.Call) shiptest.Fault {
+		if f := stranger.Load(); f != nil && c.Op == shiptest.Put && !isData(c) && stranger.CompareAndSwap(f, nil) {
+			return shiptest.Fault{Before: func(context.Context) error { return (*f)() }}
+		}
+		return shiptest.Fault{}
+	})}
+	b := newBench(t, d)
+	id := b.sp.Stats().SpoolID
+	b.segments(1, 10)
+	b.ship(d, quick, func(o *ship.Options) { o.Signer = key })
+	b.flush()
+	stranger.Store(new(func() error {
+		proposed, err := b.sp.Shelf().Proposed("s3")
+		if err != nil {
+			return err
+		}
+		m, err := ship.DecodeManifest(bytes.NewReader(proposed))
+		if err != nil {
+			return err
+		}
+		m.Header.Instance, m.Signature = "stranger", nil
+		unsigned, err := m.Encode()
+		mem.Set(object.ManifestKey("vpn", id, m.Header.Epoch, m.Header.Number-1), []byte("junk"))
+		mem.Set(object.ManifestKey("vpn", id, m.Header.Epoch, m.Header.Number), unsigned)
+		return err
+	}))
+	b.segments(1, 10)
+	b.flush()
+	b.close()
+	c, err := b.sp.Shelf().Chain("s3")
+	if err != nil || c.Spool == id || c.Through != 20 {
+		t.Fatalf("the chain: %+v, %v\n%s", c, err, b.log)
+	}
+	signed := 0
+	for m, err := range ship.ReadChain(t.Context(), mem, "vpn", c.Spool, c.Epoch) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.CheckSignature(key.Public().(ed25519.PublicKey)); err != nil {
+			t.Error(err)
+		}
+		for _, line := range m.Segments {
+			signed += len(content(t, mem, line))
+		}
+	}
+	if signed != 10 {
+		t.Errorf("%d records are in signed lines", signed)
+	}
+}
+
+// TestForgedReceipt: a stranger's manifest describes the sender's segments, and its objects are right, but one receipt is not that of
+// the object. The sender leaves the chain before that segment, so that an audit calls no object damaged that the sender vouches for.
+func TestForgedReceipt(t *testing.T) {
+	for name, change := range map[string]func(*ship.Receipt){
+		"size":     func(r *ship.Receipt) { r.Size++ },
+		"checksum": func(r *ship.Receipt) { r.Checksum = ship.CRC64Checksum(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := shiptest.Memory()
+			d := destinations{"s3": mem}
+			b := newBench(t, d)
+			id := b.sp.Stats().SpoolID
+			b.segments(2, 10)
+			b.ship(d, quick)
+			b.flush()
+			b.close()
+			b = openBench(t, b.dir, d, "host-a")
+			b.segments(2, 10)
+			f := forge(t, mem, b)
+			for key, body := range f.state(t, b) {
+				mem.Set(key, body)
+			}
+			last := &f.Segments[len(f.Segments)-1]
+			change(last.Receipt)
+			f.put(t)
+			b.ship(d, quick)
+			b.flush()
+			b.close()
+			c, err := b.sp.Shelf().Chain("s3")
+			if err != nil || c.Spool == id || c.Through != uint64(b.next) {
+				t.Fatalf("the chain: %+v, %v\n%s", c, err, b.log)
+			}
+			n := last.First
+			for m, err := range ship.ReadChain(t.Context(), mem, "vpn", c.Spool, c.Epoch) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, line := range m.Segments {
+					for _, p := range content(t, mem, line) {
+						if p != payload(int(n-1)) {
+							t.Errorf("record %d is %q", n, p)
+						}
+						n++
+					}
+				}
+			}
+			if n != uint64(b.next)+1 {
+				t.Errorf("the new chain ends before record %d", n)
+			}
+			r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Destination: mem}}, Deep: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := false
+			for _, x := range r.Findings {
+				seen = seen || x.Code == audit.ObjectAltered && x.Key == last.Key
+				if x.Verdict == audit.Damaged && x.Key != last.Key && x.Code != audit.RecordsDoubled { // both chains have the segment
+					t.Errorf("%+v", x)
+				}
+			}
+			if !seen {
+				t.Errorf("the audit does not see the false receipt: %+v", r.Findings)
 			}
 		})
 	}

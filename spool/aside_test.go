@@ -130,8 +130,15 @@ func killedCopies(t *testing.T, w *tripwire) {
 	for i, left := range w.left {
 		when := "killed before " + w.ops[i].Kind.String() + " " + w.ops[i].Path
 		keepsOriginal(t, left.CrashClone(vfs.Crash{}), "power cut, "+when)
-		d := &disk{fs: left, dir: "/spool", index: new(index.Mem).Open}
+		again := vfs.Inject(left, func(op vfs.Op) error {
+			if i > 0 && op.Kind.Mutates() {
+				keepsOriginal(t, left.CrashClone(vfs.Crash{}), when+", power cut before "+op.Kind.String()+" "+op.Path+" of the next start")
+			}
+			return nil
+		})
+		d := &disk{fs: again, dir: "/spool", index: new(index.Mem).Open}
 		s := d.open(t, Options{Destinations: []string{"a"}, Logger: slog.New(slog.DiscardHandler)})
+		d.fs = left
 		stageAll(t, s)
 		if i > 0 { // before that, the file is where it was
 			if n := wantNamed(t, d, s, 0, when); n != 2 {

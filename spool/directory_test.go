@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -172,5 +173,42 @@ func TestDirectoryBeside(t *testing.T) {
 	}
 	if d, _ = look(); d.Class != "vpn" || len(d.Problems) != 1 || !d.Problems[0].Harmless {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestDirectoryLastCopy: a temporary file that is the copy of a segment is harmless as long as that segment's own file exists. If that
+// file was moved to damaged/, the next start needs the copy.
+func TestDirectoryLastCopy(t *testing.T) {
+	dir := diskSpool(t)
+	d, err := spool.ReadDirectory(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := d.ReadSegments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(dir, list[0].Path)
+	b, err := os.ReadFile(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(own+vfs.TempSuffix, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, last := range []bool{false, true} {
+		if last {
+			if err := os.Rename(own, filepath.Join(dir, "damaged", filepath.Base(own))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := spool.ReadDirectory(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(d.Problems, func(p spool.Problem) bool { return p.Path == list[0].Path+vfs.TempSuffix })
+		if i < 0 || d.Problems[i].Harmless == last {
+			t.Errorf("it is the last copy: %v, problems: %+v", last, d.Problems)
+		}
 	}
 }
