@@ -77,7 +77,7 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 	case owes:
 		upTo := have.Last
 		same, err := l.sameSegment(ctx, line, have, max(have.First, at.Through+1))
-		if errors.Is(err, errWrongReceipt) {
+		if errors.Is(err, errWrongLine) {
 			return fmt.Sprintf("its line of segment %d does not describe the object %s", line.Segment, line.Key), nil
 		}
 		if err == nil && !same {
@@ -118,15 +118,26 @@ func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Se
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) {
 		return false, nil
 	}
-	if same && (line.Receipt == nil || there.Check(*line.Receipt) != nil) {
-		return false, errWrongReceipt
+	if same && !describes(line, seg, content, &there) {
+		return false, errWrongLine
 	}
 	return same, err
 }
 
-// errWrongReceipt: an object is the segment, and the receipt in its line is not that of the object. In this spool's own chain, that
-// line would make each audit call the object damaged.
-var errWrongReceipt = errors.New("ship: the receipt is not that of the object")
+// errWrongLine: an object is the segment, and its line does not describe it. In this spool's own chain, that line would make each audit
+// call the object damaged.
+var errWrongLine = errors.New("ship: the line does not describe the object")
+
+// describes reports whether a line is right about an object that has the content of a segment. The size and hashes in a line are those
+// of the bytes that were staged. The object has them too, unless the receipt is that of another compression of the same content.
+func describes(line *SegmentLine, seg *spool.Segment, content *spool.StageRecord, there *Object) bool {
+	r := line.Receipt
+	if r == nil || there.Check(*r) != nil || line.RawBytes != content.RawBytes || !line.MinTime.Equal(seg.MinTime) || !line.MaxTime.Equal(seg.MaxTime) {
+		return false
+	}
+	staged := r.Size == line.Size && (r.Checksum == "sha256:"+line.SHA256 || r.Checksum == "crc64nvme:"+line.CRC64NVME)
+	return !staged || line.SHA256 == hex.EncodeToString(there.SHA256[:]) && "crc64nvme:"+line.CRC64NVME == CRC64Checksum(there.CRC64NVME)
+}
 
 // readable counts the undamaged records of a segment, beginning with record from.
 func readable(seg *spool.Segment, from uint64) uint64 {

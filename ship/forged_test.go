@@ -289,12 +289,23 @@ func TestForgedInSession(t *testing.T) {
 	}
 }
 
-// TestForgedReceipt: a stranger's manifest describes the sender's segments, and its objects are right, but one receipt is not that of
-// the object. The sender leaves the chain before that segment, so that an audit calls no object damaged that the sender vouches for.
-func TestForgedReceipt(t *testing.T) {
-	for name, change := range map[string]func(*ship.Receipt){
-		"size":     func(r *ship.Receipt) { r.Size++ },
-		"checksum": func(r *ship.Receipt) { r.Checksum = ship.CRC64Checksum(1) },
+// TestForgedLine: a stranger's manifest states the sender's segments, and its objects are right, but one line does not describe its
+// object. The sender leaves the chain before that segment, so that an audit calls no object damaged that the sender vouches for.
+func TestForgedLine(t *testing.T) {
+	for name, change := range map[string]func(*ship.SegmentLine){
+		"size of the receipt":     func(s *ship.SegmentLine) { s.Receipt.Size++ },
+		"checksum of the receipt": func(s *ship.SegmentLine) { s.Receipt.Checksum = ship.CRC64Checksum(1) },
+		"SHA-256": func(s *ship.SegmentLine) {
+			s.Receipt.Checksum = "crc64nvme:" + s.CRC64NVME
+			s.SHA256 = strings.Repeat("0", 64)
+		},
+		"CRC": func(s *ship.SegmentLine) {
+			s.Receipt.Checksum = "sha256:" + s.SHA256
+			s.CRC64NVME = strings.Repeat("0", 16)
+		},
+		"length":        func(s *ship.SegmentLine) { s.RawBytes++ },
+		"earliest time": func(s *ship.SegmentLine) { s.MinTime = s.MinTime.Add(-time.Hour) },
+		"latest time":   func(s *ship.SegmentLine) { s.MaxTime = s.MaxTime.Add(time.Hour) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			mem := shiptest.Memory()
@@ -312,7 +323,7 @@ func TestForgedReceipt(t *testing.T) {
 				mem.Set(key, body)
 			}
 			last := &f.Segments[len(f.Segments)-1]
-			change(last.Receipt)
+			change(last)
 			f.put(t)
 			b.ship(d, quick)
 			b.flush()
@@ -350,7 +361,7 @@ func TestForgedReceipt(t *testing.T) {
 				}
 			}
 			if !seen {
-				t.Errorf("the audit does not see the false receipt: %+v", r.Findings)
+				t.Errorf("the audit does not see the false line: %+v", r.Findings)
 			}
 		})
 	}
