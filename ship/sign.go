@@ -12,8 +12,10 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/penstock-go/penstock/internal/foreign"
+	"github.com/penstock-go/penstock/internal/secret"
 )
 
 // signatureAlgorithm is the only algorithm: RFC 8032, section 5.1.
@@ -149,6 +151,11 @@ func ReadPrivateKey(path string) (ed25519.PrivateKey, error) {
 	}
 	return nil, fmt.Errorf("ship: %s: no ed25519 key in PKCS #8: make one with `openssl genpkey -algorithm ed25519 -out FILE`", path)
 }
+
+// KeyExposed returns a warning, with the cure, if every account of this machine can read the key in a file; "" if not. Anyone
+// who can read the key can forge manifests. Such a key is used anyway, since orchestrators mount world-readable secrets into
+// containers that have no other accounts.
+func KeyExposed(path string) string { return strings.Join(secret.Exposed(path), "") }
 
 // ReadPublicKey reads an ed25519 public key from a PEM file, as `openssl pkey -in FILE -pubout` writes it.
 func ReadPublicKey(path string) (ed25519.PublicKey, error) {

@@ -17,7 +17,6 @@ import (
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/examples/internal/cli"
 	"github.com/penstock-go/penstock/ingest"
-	"github.com/penstock-go/penstock/internal/secret"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/open"
 )
@@ -164,7 +163,7 @@ func (c *config) addLimit(s string) error {
 // readKey reads the file of -sign.
 func (c *config) readKey(path string) (err error) {
 	c.key, err = ship.ReadPrivateKey(path)
-	c.keyWarning = strings.Join(secret.Exposed(path), "") // whoever can read it can forge manifests
+	c.keyWarning = ship.KeyExposed(path)
 	return err
 }
 
