@@ -57,7 +57,7 @@ func TestSwap(t *testing.T) {
 		_, err := d.Stat(t.Context(), "absent")
 		asked <- err
 	}()
-	if err := s.replace(other); err == nil || !strings.Contains(err.Error(), "another place") {
+	if err := s.replace(other); err == nil || !strings.Contains(err.Error(), "different place") {
 		t.Errorf("another place: %v", err)
 	}
 	if err := s.replace(next); err != nil {
