@@ -73,7 +73,7 @@ func TestRefusedAtTheStart(t *testing.T) {
 				b = openBench(t, dir, destinations{"a": nil}, "here")
 			}
 			_, err := ship.New(b.sp, &ship.Options{Destinations: destinations{"a": c.d}, Signer: c.signer, Workers: 1000})
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "1000 workers") {
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Workers is 1000") {
 				t.Errorf("%v", err)
 			}
 			b.close()
