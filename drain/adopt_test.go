@@ -140,6 +140,7 @@ func TestAdoptDeadDestination(t *testing.T) {
 			dead.SetPlan(down)
 			swap := func(o *AdoptOptions) {
 				o.Destinations["good"], o.Timeout, o.StallTimeout = faulty, 30*time.Minute, 10*time.Minute
+				o.Ship.Backoff, o.Ship.ProbeInterval = func(int, float64) time.Duration { return time.Second }, time.Second
 			}
 			r, err := w.adopt(dir, works[0], swap)
 			if err != nil || r.Outcome != Incomplete || len(r.Left) == 0 {
