@@ -97,16 +97,22 @@ func send(t testing.TB, dir, class, instance string, to map[string]ship.Destinat
 func (x *sender) segments(n int) {
 	x.t.Helper()
 	for i := range n {
-		x.append(20)
-		if i%2 == 1 {
-			var a segment.Account
-			a.Lost[segment.Malformed] = segment.Loss{Records: uint64(1 + i), Bytes: 10}
-			a.Received = segment.Tally{Records: uint64(1 + i), Bytes: 10}
-			x.sp.Intake().Account(a)
-		}
-		if err := x.sp.Seal(context.Background()); err != nil {
-			x.t.Fatal(err)
-		}
+		x.segment(i)
+	}
+}
+
+// segment keeps a segment, and every other one with losses.
+func (x *sender) segment(i int) {
+	x.t.Helper()
+	x.append(20)
+	if i%2 == 1 {
+		var a segment.Account
+		a.Lost[segment.Malformed] = segment.Loss{Records: uint64(1 + i), Bytes: 10}
+		a.Received = segment.Tally{Records: uint64(1 + i), Bytes: 10}
+		x.sp.Intake().Account(a)
+	}
+	if err := x.sp.Seal(context.Background()); err != nil {
+		x.t.Fatal(err)
 	}
 }
 
@@ -199,8 +205,10 @@ func deliver(t testing.TB) places {
 	dir := filepath.Join(t.TempDir(), "a")
 	for epoch := range 3 {
 		x := send(t, dir, "vpn", []string{"host-a", "host-a", "host-b"}[epoch], p.destinations(), nil)
-		x.segments(6 - epoch)
-		x.flush()
+		for i := range 6 - epoch { // one manifest for each: some tests remove one by its number
+			x.segment(i)
+			x.flush()
+		}
 		if epoch != 1 { // the second epoch ends with a take-over by another instance
 			x.finalize("idc", "s3")
 		}
