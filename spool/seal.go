@@ -356,7 +356,7 @@ func finish(f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger)
 	return size, err
 }
 
-// copyFile copies the first n bytes. With skip, it replaces unreadable parts by zeros.
+// copyFile copies the first n bytes. If the file has fewer, zeros follow. With skip, zeros also replace the parts that cannot be read.
 func copyFile(dst io.WriterAt, src io.ReaderAt, n int64, skip bool) error {
 	buf := make([]byte, 1<<20)
 	step := int64(len(buf))
@@ -364,13 +364,16 @@ func copyFile(dst io.WriterAt, src io.ReaderAt, n int64, skip bool) error {
 		b := buf[:min(step, n-off)]
 		if k, err := src.ReadAt(b, off); k < len(b) {
 			switch {
+			case errors.Is(err, io.EOF): // somebody has shortened the file, and trying again does not bring the rest back
+				clear(b[k:])
 			case !skip:
 				return fmt.Errorf("spool: copy segment: %w", err)
 			case step > headerPad:
 				step = headerPad // from here on page by page
 				continue
+			default:
+				clear(b)
 			}
-			clear(b)
 		}
 		if _, err := dst.WriteAt(b, off); err != nil {
 			return err
