@@ -133,12 +133,19 @@ func (cl *class) await(ctx context.Context, d *drain.Drainer, predecessor func()
 		if predecessor() {
 			since = time.Now()
 		}
-		owed, err := owesIn(cl.dir)
-		if errors.Is(err, spool.ErrLocked) {
+		if kept && isOpen(cl.dir) { // without taking the lock, which a restarting owner must find free
+			locked = time.Now()
+		}
+		var owed bool
+		var err error
+		if !kept || time.Since(locked) >= leftFor {
+			owed, err = owesIn(cl.dir)
+		}
+		if errors.Is(err, spool.ErrLocked) { // also by a process that the system does not show here
 			locked = time.Now()
 		}
 		switch {
-		case kept && time.Since(locked) < leftFor && (owed || errors.Is(err, spool.ErrLocked)):
+		case kept && time.Since(locked) < leftFor:
 		case !errors.Is(err, spool.ErrLocked) && owed:
 			cl.deliver(ctx, d, nil)
 			return
@@ -146,7 +153,7 @@ func (cl *class) await(ctx context.Context, d *drain.Drainer, predecessor func()
 			d.Down(cl.name, nil)
 			return
 		case !kept && time.Since(since) >= heldWait:
-			cl.log.Warn("another process keeps the spool of a class without -listen open: it is delivered here once that process has closed it, and a drain of this process does not wait for it", "err", err)
+			cl.log.Warn("another process keeps the spool of a class without -listen open: it is delivered here two minutes after that process has closed it, and a drain of this process does not wait for it", "err", err)
 			d.Down(cl.name, nil)
 			kept = true
 			tick.Reset(keptEvery)
@@ -157,4 +164,10 @@ func (cl *class) await(ctx context.Context, d *drain.Drainer, predecessor func()
 		case <-tick.C:
 		}
 	}
+}
+
+// isOpen reports whether the system shows a process that has the spool in dir open.
+func isOpen(dir string) bool {
+	d, err := spool.ReadDirectory(dir)
+	return err == nil && d.Open
 }

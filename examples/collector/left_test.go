@@ -84,7 +84,7 @@ func TestLeftClassHeld(t *testing.T) {
 		"the predecessor still has it":         {records: 10, predecessor: time.Hour, closes: time.Hour, down: true},
 		"a program looks at it":                {records: 10, closes: 5 * time.Second, delivered: true},
 		"a repair takes half a minute":         {records: 10, closes: 30 * time.Second, waits: 5 * time.Minute, delivered: true},
-		"another collector restarts":           {records: 10, closes: 30 * time.Second, again: 63 * time.Second, waits: 5 * time.Minute},
+		"another collector restarts":           {records: 10, closes: 30 * time.Second, again: time.Minute, waits: 5 * time.Minute},
 		"another collector delivers it":        {records: 10, closes: time.Hour},
 		"another one, and a predecessor ended": {records: 10, predecessor: 30 * time.Second, closes: time.Hour},
 	} {
