@@ -78,9 +78,9 @@ func (w *world) contents(p *place, but ...string) *contents {
 // superseded returns the keys of objects that were uploaded ahead of a chain that another owner then continued: no chain names
 // them, and their records are in objects that the chains name. These are the only objects that the auditor reports as
 // superseded. After damage it also returns objects that the chain covers and does not name: the stage record of an uploaded
-// segment was damaged, and the segment was staged again with other settings. So it does after a restore: the object was uploaded
-// from a segment that was still active in the snapshot, and was sealed with other records afterwards. If such an object were the
-// only place of a record, the record would be missing without it.
+// segment was damaged, and the segment was staged again with other settings. If such an object were the only place of a record,
+// the record would be missing without it. After a restore it also returns such objects if they have records that the restore has
+// taken back: then the segment was active in the snapshot, and was sealed with other records afterwards.
 func (w *world) superseded(p *place) (keys []string) {
 	r, err := audit.Run(w.t.Context(), &audit.Options{Places: []audit.Place{{Name: p.name, Destination: p.mem}}})
 	if err != nil {
@@ -88,11 +88,21 @@ func (w *world) superseded(p *place) (keys []string) {
 		return nil
 	}
 	for i := range r.Findings {
-		if code := r.Findings[i].Code; code == audit.ObjectSuperseded || code == audit.ObjectUnknown && (w.damaged || w.restored) {
+		if code := r.Findings[i].Code; code == audit.ObjectSuperseded || code == audit.ObjectUnknown && (w.damaged || w.takenBack(p, r.Findings[i].Key)) {
 			keys = append(keys, r.Findings[i].Key)
 		}
 	}
 	return keys
+}
+
+// takenBack reports whether an object has a record of a volume that a restore has replaced.
+func (w *world) takenBack(p *place, key string) (yes bool) {
+	c := &contents{count: map[int]int{}}
+	if err := w.object(c, key, p.mem.Bytes(key)); err != nil {
+		return false // an alien, which fails by itself
+	}
+	w.journal.each(func(r *record) { yes = yes || c.count[r.id] > 0 && r.excused == replacedVolume })
+	return yes
 }
 
 func (w *world) object(c *contents, key string, b []byte) error {
