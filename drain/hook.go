@@ -51,7 +51,7 @@ func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, e
 	case d.isEnding(): // the file may be that of this process
 	case err != nil: // a disk that fails now is no reason to receive nothing
 		d.o.Logger.Error("drain: cannot read whether an earlier drain was interrupted; serving as if none was: see what the disk reports", "dir", d.o.Dir, "err", err)
-	case j == nil, j.Started.After(d.made): // of a predecessor that is still running, which hands over to this process
+	case j == nil, j.Started.After(d.made): // of a predecessor that still runs and hands over to this process; or the clock was set back, and this process serves
 	default:
 		d.o.Logger.Warn("drain: an earlier drain was interrupted; resuming it, so that the inputs close", "trigger", j.Trigger)
 		d.Terminating(ctx) // for the notice's deadline, and since the signal that follows a notice does not cut a drain short
