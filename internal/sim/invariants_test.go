@@ -229,13 +229,26 @@ func (w *world) checkAudit(stuck bool) {
 			w.fail("audit: complete with damage", "%s", &text)
 		case r.Verdict == audit.Complete && stuck:
 			w.fail("audit: complete while records are owed"+w.after(), "%s", &text)
-		case r.Verdict == audit.Damaged && !w.damaged:
+		case r.Verdict == audit.Damaged && !w.damaged && !w.onlyTakenBack(r):
 			w.fail("audit: damaged without damage"+w.after()+": "+codes(r), "%s", &text)
 		case r.Verdict == audit.Owed && !stuck && !w.damaged && !w.restored:
 			// Nobody can know what else was on a volume that was replaced by an older one: its chain stays open.
 			w.fail("audit: owed though all is delivered"+w.after()+": "+codes(r), "%s", &text)
 		}
 	}
+}
+
+// onlyTakenBack reports whether all damage is objects that no chain names and that have records which a restore has taken back: the
+// volume was restored between the upload of such an object and the manifest with its line. It may be the only copy of these records,
+// and so the auditor is right.
+func (w *world) onlyTakenBack(r *audit.Result) bool {
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if f.Verdict == audit.Damaged && (f.Code != audit.ObjectUnknown || !w.takenBack(w.places[f.Place], f.Key)) {
+			return false
+		}
+	}
+	return true
 }
 
 // codes returns the kinds of findings.
