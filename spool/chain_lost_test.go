@@ -109,3 +109,44 @@ func TestLostChainStateOfEmptySpool(t *testing.T) {
 		balanced(t, s)
 	})
 }
+
+// Both chain states are gone, and so are the files of a segment that one destination lacks. After a kill the index is all that still
+// knows the segment: its records are reported as damaged, and not taken for deleted ones.
+func TestLostChainStatesAndSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		o := Options{Destinations: []string{"a", "b"}}
+		s := d.open(t, o)
+		for i := range 3 {
+			mustAppend(t, s, batch(1+10*i, 10, 300))
+			mustSeal(t, s)
+		}
+		segs := s.shelf.Sealed(0, 0)
+		deliver(t, s, "a", segs[1].Number)
+		deliver(t, s, "b", segs[0].Number)
+		until(t, s, "deleted", func() bool { return s.Stats().Segments == 2 })
+		closeSpool(t, s)
+		for _, path := range []string{s.path(cleanName), s.segPath(segs[1].Number)} {
+			if err := d.fs.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range o.Destinations {
+			flipAt(t, d, s.chainPath(name), 20)
+		}
+		s = d.open(t, o)
+		balanced(t, s)
+		hole := s.shelf.Sealed(0, 1)[0]
+		if want := (segment.Range{First: 11, Last: 20}); len(hole.Gaps) != 1 || hole.Gaps[0] != want || hole.Number != segs[1].Number {
+			t.Errorf("the oldest segment is %+v", hole)
+		}
+		if l := s.Ledger(); l.Damaged.Records != 10 {
+			t.Errorf("damaged: %+v", l.Damaged)
+		}
+		for _, name := range o.Destinations {
+			deliver(t, s, name, segs[2].Number)
+		}
+		until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+		balanced(t, s)
+	})
+}

@@ -78,7 +78,8 @@ func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
 	c := s.unknownChain(d.name)
 	c.Segment, c.Through, c.Joined = number-1, first-1, s.id.Destinations[d.name].Joined
-	delivered := s.journal.ledger.Destinations[d.name].Tally
+	known := s.journal.ledger.Destinations[d.name]
+	delivered := known.Tally
 	if c.Joined == 0 {
 		c.Joined = first
 	}
@@ -89,7 +90,14 @@ func (s *Spool) relearn(d *destination) error {
 	aged := d.aged
 	d.chain, d.lost, d.aged = c, false, nil
 	// A destination that was owed every record has all that are neither pending nor damaged, and no destination has more than that.
-	if most := s.journal.ledger.Kept.Sub(s.owed(d)).Sub(s.journal.ledger.Damaged); c.Joined == 1 || delivered.Records > most.Records {
+	most := s.journal.ledger.Kept.Sub(s.owed(d)).Sub(s.journal.ledger.Damaged)
+	if most.Records > c.Through { // damage among the pending records was found just now, and is not in the ledger yet
+		if most.Bytes = uint64(float64(most.Bytes) / float64(most.Records) * float64(c.Through)); known.Through == c.Through {
+			most.Bytes = min(most.Bytes, known.Bytes)
+		}
+		most.Records = c.Through
+	}
+	if c.Joined == 1 || delivered.Records > most.Records {
 		delivered = most
 	}
 	if aged != nil && aged.chain == c && aged.delivered == delivered {

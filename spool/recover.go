@@ -36,7 +36,8 @@ type recovery struct {
 	changed   []*sealed           // index entries to write
 	gone      []string            // index entries to delete
 	least     uint64              // the log is known to hold all records below this sequence number
-	missing   uint64              // first sequence number of the missing segments that an exact index lists; 0: none
+	absent    []*sealed           // the index lists them, and they have no usable file
+	missing   uint64              // first sequence number of those that a destination may lack; 0: none
 	last      *segment.ScanResult // of the newest segment, if it is not sealed
 	// blank lists files whose first page is zeros: spares or, if records are missing there, segments that have lost their header.
 	blank []uint64
@@ -63,7 +64,7 @@ func (p *part) first() uint64 {
 
 func (r *recovery) run() error {
 	for _, step := range []func() error{
-		r.readClean, r.readLife, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.checkClean, r.list, r.aged, r.walk, r.spares, r.conclude,
+		r.readClean, r.readLife, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.checkClean, r.list, r.judgeChains, r.walk, r.spares, r.conclude,
 		r.stages, r.pool, r.save,
 	} {
 		if err := step(); err != nil {
@@ -227,9 +228,7 @@ func (r *recovery) list() error {
 		}
 		if seg != nil { // sealed, so everything in it was durable, but the file has changed
 			r.least = max(r.least, seg.Last+1)
-			if r.clean != nil { // after a kill the index may still list segments that were delivered and deleted
-				r.missing = min(cmp.Or(r.missing, seg.First), seg.First)
-			}
+			r.absent = append(r.absent, seg)
 		}
 		if err := r.inspect(n, fi.Size()); err != nil {
 			return err
@@ -377,10 +376,7 @@ func (r *recovery) withoutRaw() error {
 		s.space.number = max(s.space.number, n)
 		if n > covered {
 			r.least = max(r.least, seg.Last+1)
-			if r.clean != nil { // after a kill the index may still list segments that were delivered and deleted
-				r.missing = min(cmp.Or(r.missing, seg.First), seg.First)
-			}
-			s.log.Error("spool: a segment is missing that not every destination has; its records are reported as damaged: find the file, for example in a backup, before the damage is given up", "class", s.opts.Class, "segment", n, "first", seg.First, "last", seg.Last)
+			r.absent = append(r.absent, seg)
 		}
 	}
 	return nil

@@ -1,12 +1,29 @@
 package spool
 
-import "github.com/penstock-go/penstock/spool/segment"
+import (
+	"cmp"
+	"slices"
 
-// aged finds chain states that are older than their chains, because a file was restored, or because the disk returns old contents.
-// The ledgers in the log, which are written after the state, say how far each chain was. An aged state is treated as
-// lost: segments that it says are pending may have been delivered and deleted. It stays in its place until relearn knows whether an
-// earlier process has made it for a lost one, and no shipper has rebuilt it since.
-func (r *recovery) aged() error {
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// judgeChains finds chain states that are older than their chains, and then the segments that are missing: which segments a
+// destination must have got is known from its chain state, or else from the ledgers in the log, which are written after the state.
+func (r *recovery) judgeChains() error {
+	through := r.deliveredThrough()
+	r.aged(through)
+	for _, seg := range r.absent {
+		if slices.ContainsFunc(r.parts, func(p *part) bool { return p.number == seg.Number }) || !r.isLacking(seg, through) {
+			continue
+		}
+		r.missing = min(cmp.Or(r.missing, seg.First), seg.First)
+		r.s.log.Error("spool: a segment is missing that not every destination has; its records are reported as damaged: find the file, for example in a backup, before the damage is given up", "class", r.s.opts.Class, "segment", seg.Number, "first", seg.First, "last", seg.Last)
+	}
+	return nil
+}
+
+// deliveredThrough returns how far each chain was at least, as the newest ledgers say.
+func (r *recovery) deliveredThrough() map[string]uint64 {
 	known := map[string]uint64{}
 	note := func(l *segment.Ledger) {
 		for name, d := range l.Destinations {
@@ -22,11 +39,30 @@ func (r *recovery) aged() error {
 			note(&h.Ledger)
 		}
 	}
+	return known
+}
+
+// aged finds chain states that are older than their chains, because a file was restored, or because the disk returns old contents. An
+// aged state is treated as lost: segments that it says are pending may have been delivered and deleted. It stays in its place until
+// relearn knows whether an earlier process has made it for a lost one, and no shipper has rebuilt it since.
+func (r *recovery) aged(through map[string]uint64) {
 	for name, d := range r.s.shelf.dests {
-		if d.lost || d.forgotten || d.chain.Through >= known[name] {
+		if d.lost || d.forgotten || d.chain.Through >= through[name] {
 			continue
 		}
 		r.s.shelf.dests[name] = &destination{name: name, lost: true, aged: d}
 	}
-	return nil
+}
+
+// isLacking reports whether a destination may lack a segment that has no file. The index alone is no proof that it was deleted without
+// reason: after a kill it may still list segments that every destination has. If the chain state is lost and no ledger says that the
+// destination has the segment, it may lack it. A loss that is reported and is none is corrected once the chain has been rebuilt; one
+// that is not reported is never found.
+func (r *recovery) isLacking(seg *sealed, through map[string]uint64) bool {
+	for name, d := range r.s.shelf.dests {
+		if !d.forgotten && (d.lost && through[name] < seg.Last || !d.lost && d.chain.Segment < seg.Number) {
+			return true
+		}
+	}
+	return false
 }
