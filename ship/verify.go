@@ -395,7 +395,11 @@ func (v *verifier) checkLinks() {
 			last = m.last // the chain was left within the next manifest, so Through may be beyond this one
 		}
 		if ok && (m.hash != want || m.last != last) {
-			v.noteMismatch(object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that this spool wrote"))
+			why := errors.New("not the manifest that this spool wrote")
+			if m.hash == want { // the state of the chain was lost or restored, and counted records as delivered that are not in this chain
+				why = fmt.Errorf("it ends with record %d, and this spool took the chain to contain the records up to %d: an audit shows whether another chain has them", m.last, last)
+			}
+			v.noteMismatch(object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, why)
 			ok = false
 		}
 		if !ok {

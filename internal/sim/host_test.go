@@ -46,6 +46,7 @@ type tenure struct {
 	orderly bool
 	ledger  segment.Ledger // as the last process has found it
 
+	misled bool // spool.json was damaged
 	witnesses
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -28,6 +29,7 @@ type record struct {
 	life    int // the process
 	spool   string
 	seq     uint64
+	at      time.Time // when the process took it
 	// unfound: a later process has not found the record in its spool, and reuses its number. Reports of that process about the
 	// number do not refer to this record.
 	unfound bool

@@ -160,6 +160,7 @@ func (p *process) die(power bool, seed uint64) {
 	h := p.h
 	h.mu.Lock()
 	h.look()
+	h.died = time.Now()
 	if h.cut = h.cut || power; power {
 		h.mem = p.mem.CrashClone(vfs.Crash{Data: vfs.DataMixed, Names: vfs.NameFate(seed % 2), Seed: seed})
 	} else {
@@ -356,7 +357,7 @@ func (p *process) took(batch []segment.Record, last uint64, sure bool) {
 		p.w.journal.note(n, func(r *record) {
 			r.volume, r.life, r.spool, r.seq = p.h.n, p.n, id, last+1+uint64(i)-uint64(len(batch))
 			r.optional["c"] = !p.o.third
-			r.state = taken
+			r.state, r.at = taken, time.Now()
 			if sure {
 				r.state, r.durable = kept, p.o.spool.Sync == spool.SyncAlways
 			}

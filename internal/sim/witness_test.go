@@ -6,16 +6,22 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // witnesses knows which witnesses of each record on the volume were damaged. If all of them were, the record may be missing
 // without a report: design.md lists these combinations, and record.silent allows no others.
 type witnesses struct {
-	hits []string // files that were damaged, in this life or since
-	note bool     // including the note of the newest segment
-	cut  bool     // the last process ended with a power cut, which may have lost the last state of that note
-	last []int    // records in the newest segment, which was damaged
+	hits []string  // files that were damaged, in this life or since
+	note bool      // including the note of the newest segment
+	cut  bool      // the last process ended with a power cut, which may have lost the last state of that note
+	last []int     // records in the newest segment, which was damaged
+	died time.Time // when the last process was killed
 }
+
+// noteEvery is how often a process notes what it has made durable in the newest segment. What it has made durable since the last
+// note before a kill has no witness but the segment.
+const noteEvery = 10 * time.Millisecond
 
 // begunFile is the note of the newest segment.
 const begunFile = "/spool/begun"
@@ -27,6 +33,7 @@ func (r *record) silent() bool { return r.hit && (!r.durable || r.blind) }
 func (h *host) aim(path string) {
 	h.hits = append(h.hits, path)
 	h.note = h.note || path == begunFile
+	h.misled = h.misled || path == "/spool/spool.json"
 	h.look()
 }
 
@@ -49,12 +56,15 @@ func (h *host) look() {
 }
 
 // judge finds out, before a process starts, which damaged records have no witness left: those of the newest segment, if its
-// note was damaged too, or does not include them because a power cut came before the note was durable. h.mu is held.
+// note was damaged too, or does not include them because a kill came before the note was written, or a power cut before it was durable.
+// h.mu is held.
 func (h *host) judge() {
 	h.look()
 	next := h.noted()
 	for _, id := range h.last {
-		h.w.journal.note(id, func(r *record) { r.blind = r.blind || h.note || h.cut && r.seq >= next })
+		h.w.journal.note(id, func(r *record) {
+			r.blind = r.blind || h.note || r.seq >= next && (h.cut || h.died.Sub(r.at) < noteEvery)
+		})
 	}
 	h.witnesses = witnesses{}
 }
