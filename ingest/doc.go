@@ -78,7 +78,7 @@
 //
 // While the process waits for its disk or is replaced, the socket's receive buffer takes what arrives. It should hold one
 // second of traffic. Linux charges more memory for a datagram than its length: 1,280 bytes for a datagram of up to 512
-// bytes, 2,304 for 1,400 bytes, 16,644 for 8,900 bytes. The default of 64 MiB, which Linux doubles, holds about 100,000
+// bytes, 2,304 for 1,400 bytes, 16,640 for 8,900 bytes. The default of 64 MiB, which Linux doubles, holds about 100,000
 // datagrams of 512 bytes. It is granted to processes with CAP_NET_ADMIN; all others need net.core.rmem_max of that size.
 // With UDPOptions.ExpectedRate the listener warns if the buffer is too small, and Stats has the size that was granted.
 //
