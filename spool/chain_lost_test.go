@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 
@@ -110,8 +111,8 @@ func TestLostChainStateOfEmptySpool(t *testing.T) {
 	})
 }
 
-// Both chain states are gone, and so are the files of a segment that one destination lacks. After a kill the index is all that still
-// knows the segment: its records are reported as damaged, and not taken for deleted ones.
+// After a kill, both chain states are damaged, and so is the only file of a segment that one destination lacks. Its records are reported
+// as damaged, and not taken for deleted ones.
 func TestLostChainStatesAndSegment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
@@ -126,10 +127,15 @@ func TestLostChainStatesAndSegment(t *testing.T) {
 		deliver(t, s, "b", segs[0].Number)
 		until(t, s, "deleted", func() bool { return s.Stats().Segments == 2 })
 		closeSpool(t, s)
-		for _, path := range []string{s.path(cleanName), s.segPath(segs[1].Number)} {
-			if err := d.fs.Remove(path); err != nil {
-				t.Fatal(err)
-			}
+		if err := d.fs.Remove(s.path(cleanName)); err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.fs.OpenRW(s.segPath(segs[1].Number))
+		if err == nil {
+			err = errors.Join(f.Truncate(100), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		for _, name := range o.Destinations {
 			flipAt(t, d, s.chainPath(name), 20)
@@ -148,5 +154,50 @@ func TestLostChainStatesAndSegment(t *testing.T) {
 		}
 		until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
 		balanced(t, s)
+	})
+}
+
+// A kill interrupts the deletion of segments that every destination has: the index still lists them. A chain state is damaged too.
+// Nothing is missing, and nothing is reported.
+func TestLostChainStateAfterInterruptedDeletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, ix := memDir(), new(index.Mem)
+		d.index = ix.Open
+		o := Options{Destinations: []string{"a", "b"}}
+		s := d.open(t, o)
+		for i := range 3 {
+			mustAppend(t, s, batch(1+10*i, 10, 300))
+			mustSeal(t, s)
+		}
+		segs := s.shelf.Sealed(0, 0)
+		for _, name := range o.Destinations {
+			deliver(t, s, name, segs[1].Number)
+		}
+		until(t, s, "deleted", func() bool { return s.Stats().Segments == 1 })
+		listed := 0
+		for aged := 0; listed < 3; aged++ {
+			old := ix.Crash(index.Fate{Aged: aged})
+			x, _, err := old.Open(d.fs, d.dir, slog.Default())
+			if err != nil {
+				t.Fatal(err)
+			}
+			listed = 0
+			_ = x.Load(func(string, []byte) error { listed++; return nil })
+			_ = x.Close()
+			d.index = old.Open
+		}
+		closeSpool(t, s)
+		if err := d.fs.Remove(s.path(cleanName)); err != nil {
+			t.Fatal(err)
+		}
+		flipAt(t, d, s.chainPath("a"), 20)
+		s = d.open(t, o)
+		balanced(t, s)
+		if l := s.Ledger(); l.Damaged.Records != 0 || len(s.damages.list()) != 0 {
+			t.Errorf("damaged: %+v, %+v", l.Damaged, s.damages.list())
+		}
+		if first := s.shelf.Sealed(0, 1)[0]; first.Number != segs[2].Number {
+			t.Errorf("the oldest segment is %+v", first)
+		}
 	})
 }

@@ -91,13 +91,15 @@ func (s *Spool) relearn(d *destination) error {
 	d.chain, d.lost, d.aged = c, false, nil
 	// A destination that was owed every record has all that are neither pending nor damaged, and no destination has more than that.
 	most := s.journal.ledger.Kept.Sub(s.owed(d)).Sub(s.journal.ledger.Damaged)
-	if most.Records > c.Through { // damage among the pending records was found just now, and is not in the ledger yet
-		if most.Bytes = uint64(float64(most.Bytes) / float64(most.Records) * float64(c.Through)); known.Through == c.Through {
-			most.Bytes = min(most.Bytes, known.Bytes)
-		}
-		most.Records = c.Through
+	limit := c.Through
+	if known.Through < c.Through {
+		limit -= known.Through - min(known.Records, known.Through)
 	}
-	if c.Joined == 1 || delivered.Records > most.Records {
+	if most.Records > limit { // damage among the pending records was found just now, and is not in the ledger yet
+		most.Bytes = uint64(float64(most.Bytes) / float64(most.Records) * float64(limit)) // nothing says how many
+		most.Records = limit
+	}
+	if known.Through != c.Through && (c.Joined == 1 || delivered.Records > most.Records) {
 		delivered = most
 	}
 	if aged != nil && aged.chain == c && aged.delivered == delivered {

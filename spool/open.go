@@ -123,7 +123,7 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 	if err := s.damages.load(); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	r := &recovery{s: s, known: map[uint64]*sealed{}, rebuild: rebuild}
+	r := &recovery{s: s, known: map[uint64]*sealed{}, remains: map[uint64]bool{}, rebuild: rebuild}
 	if err := r.run(); err != nil {
 		return err
 	}

@@ -36,8 +36,9 @@ type recovery struct {
 	changed   []*sealed           // index entries to write
 	gone      []string            // index entries to delete
 	least     uint64              // the log is known to hold all records below this sequence number
-	absent    []*sealed           // the index lists them, and they have no usable file
-	missing   uint64              // first sequence number of those that a destination may lack; 0: none
+	absent    []*sealed           // the index lists them, and they have no file that can be used
+	remains   map[uint64]bool     // segments, by number, with a file that cannot be used
+	missing   uint64              // first sequence number of the absent segments that a destination lacks; 0: none
 	last      *segment.ScanResult // of the newest segment, if it is not sealed
 	// blank lists files whose first page is zeros: spares or, if records are missing there, segments that have lost their header.
 	blank []uint64
@@ -229,6 +230,7 @@ func (r *recovery) list() error {
 		if seg != nil { // sealed, so everything in it was durable, but the file has changed
 			r.least = max(r.least, seg.Last+1)
 			r.absent = append(r.absent, seg)
+			r.remains[n] = true
 		}
 		if err := r.inspect(n, fi.Size()); err != nil {
 			return err
@@ -352,9 +354,11 @@ func (r *recovery) withoutRaw() error {
 			// The staged file may be all that is left of the records, and an operator may be able to decode it.
 			s.log.Error("spool: cannot read the stage record of a segment without a raw file; moved both to damaged/, where they stay until you remove them: the staged file may be the only copy of its records", "class", s.opts.Class, "segment", n, "err", err)
 			for _, ext := range []string{recExt, objExt} {
-				if err := s.setAside(stageDir, numberName(n)+ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				err := s.setAside(stageDir, numberName(n)+ext)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
 					return err
 				}
+				r.remains[n] = r.remains[n] || ext == objExt && err == nil // a deletion removes the staged file first
 			}
 			continue
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// judgeChains finds chain states that are older than their chains, and then the segments that are missing: which segments a
-// destination must have got is known from its chain state, or else from the ledgers in the log, which are written after the state.
+// judgeChains finds chain states that are older than their chains, and then the segments that are missing. Which segments a
+// destination has got is known from its chain state or, if that is lost, from the ledgers in the log, which are written after the state.
 func (r *recovery) judgeChains() error {
 	through := r.deliveredThrough()
 	r.aged(through)
@@ -22,7 +22,7 @@ func (r *recovery) judgeChains() error {
 	return nil
 }
 
-// deliveredThrough returns how far each chain was at least, as the newest ledgers say.
+// deliveredThrough returns how far each chain was at least, as the newest ledgers say that recovery can have without reading a segment.
 func (r *recovery) deliveredThrough() map[string]uint64 {
 	known := map[string]uint64{}
 	note := func(l *segment.Ledger) {
@@ -54,13 +54,13 @@ func (r *recovery) aged(through map[string]uint64) {
 	}
 }
 
-// isLacking reports whether a destination may lack a segment that has no file. The index alone is no proof that it was deleted without
-// reason: after a kill it may still list segments that every destination has. If the chain state is lost and no ledger says that the
-// destination has the segment, it may lack it. A loss that is reported and is none is corrected once the chain has been rebuilt; one
-// that is not reported is never found.
+// isLacking reports whether a destination lacks a segment that has no file that can be used. If the chain state is lost, an entry in the
+// index is no proof: after a kill it may be that of a segment that every destination has, and whose deletion was interrupted. It is one
+// after an orderly end, or if a file is left that such a deletion would have removed first.
 func (r *recovery) isLacking(seg *sealed, through map[string]uint64) bool {
+	proof := r.clean != nil || r.remains[seg.Number]
 	for name, d := range r.s.shelf.dests {
-		if !d.forgotten && (d.lost && through[name] < seg.Last || !d.lost && d.chain.Segment < seg.Number) {
+		if !d.forgotten && (d.lost && proof && through[name] < seg.Last || !d.lost && d.chain.Segment < seg.Number) {
 			return true
 		}
 	}

@@ -141,7 +141,7 @@ func (r *recovery) owedFrom() uint64 {
 }
 
 // oldest returns the first sequence number of the segments. It includes segments whose file is gone if they cannot have been deleted
-// after delivery: one that was begun and has not ended, and those that the index lists after an orderly end.
+// after delivery: one that was begun and has not ended, and those that judgeChains has found.
 func (r *recovery) oldest() uint64 {
 	n := r.leastNext()
 	if len(r.parts) > 0 {
