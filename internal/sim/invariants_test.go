@@ -231,7 +231,7 @@ func (w *world) checkAudit(stuck bool) {
 			w.fail("audit: complete with damage", "%s", &text)
 		case r.Verdict == audit.Complete && stuck:
 			w.fail("audit: complete while records are owed"+w.after(), "%s", &text)
-		case r.Verdict == audit.Damaged && !w.damaged && !w.onlyTakenBack(r):
+		case r.Verdict == audit.Damaged && !w.damaged && !w.explains(r):
 			w.fail("audit: damaged without damage"+w.after()+": "+codes(r), "%s", &text)
 		case r.Verdict == audit.Owed && !stuck && !w.damaged && !w.restored:
 			// Nobody can know what else was on a volume that was replaced by an older one: its chain stays open.
@@ -240,17 +240,22 @@ func (w *world) checkAudit(stuck bool) {
 	}
 }
 
-// onlyTakenBack reports whether all damage is objects that no chain names and that have records which a restore has taken back: the
-// volume was restored between the upload of such an object and the manifest with its line. It may be the only copy of these records,
-// and so the auditor is right.
-func (w *world) onlyTakenBack(r *audit.Result) bool {
-	for i := range r.Findings {
-		f := &r.Findings[i]
-		if f.Verdict == audit.Damaged && (f.Code != audit.ObjectUnknown || !w.takenBack(w.places[f.Place], f.Key)) {
+// explains reports whether the world knows the reason of all damage that the auditor has found where no file was damaged:
+//
+//   - A volume was restored between the upload of an object and the manifest with its line. No chain names the object, and it may be
+//     the only copy of the records that the restore has taken back.
+//   - An object was moved away while the owner of a copy compared another owner's line of it with its own records. It then delivers
+//     these records under an id of its own, and so two chains state them.
+func (w *world) explains(r *audit.Result) bool {
+	return !slices.ContainsFunc(r.Findings, func(f audit.Finding) bool {
+		switch {
+		case f.Verdict != audit.Damaged,
+			f.Code == audit.ObjectUnknown && w.takenBack(w.places[f.Place], f.Key),
+			f.Code == audit.RecordsDoubled && w.copied && w.movedAway:
 			return false
 		}
-	}
-	return true
+		return true
+	})
 }
 
 // codes returns the kinds of findings.

@@ -26,10 +26,11 @@ type world struct {
 	lives   int
 	logs    *syncBuffer // nil unless wanted
 
-	stuck    map[int]bool // hosts that may still have undelivered records at the end
-	damaged  bool         // files at rest were changed
-	restored bool         // a volume was replaced by an older one
-	copied   bool
+	stuck     map[int]bool // hosts that may still have undelivered records at the end
+	damaged   bool         // files at rest were changed
+	restored  bool         // a volume was replaced by an older one
+	copied    bool
+	movedAway bool // an object was moved away for a time
 
 	mu       sync.Mutex
 	failures []failure
@@ -145,6 +146,7 @@ func (w *world) apply(e Event) {
 	case Down, Slow, LoseReply, Silent, Middlebox:
 		w.place(e.Host).begin(e.Kind, e.A)
 	case MoveAway:
+		w.movedAway = true
 		w.place(e.Host).moveAway(e.A)
 	case Full:
 		h.fill(e.A<<10, e.B)
