@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 )
@@ -99,6 +100,9 @@ func (h *host) damage(which, what int64) string {
 	}
 	if filepath.Base(filepath.Dir(path)) == "damaged" {
 		return "" // deleting it is how an operator gives up its records
+	}
+	if path == h.newest() {
+		h.unlinked = time.Now()
 	}
 	if h.mem.Remove(path) != nil || h.mem.SyncDir(filepath.Dir(path)) != nil {
 		return ""

@@ -17,6 +17,8 @@ type witnesses struct {
 	cut  bool      // the last process ended with a power cut, which may have lost the last state of that note
 	last []int     // records in the newest segment, which was damaged
 	died time.Time // when the last process was killed
+	// unlinked is when the newest segment was deleted, which the process has open: it goes on to write records there. Zero: never.
+	unlinked time.Time
 }
 
 // noteEvery is how often a process notes what it has made durable in the newest segment. What it has made durable since the last
@@ -60,6 +62,9 @@ func (h *host) look() {
 // h.mu is held.
 func (h *host) judge() {
 	h.look()
+	if !h.unlinked.IsZero() {
+		h.w.journal.each(func(r *record) { r.hit = r.hit || r.volume == h.n && !r.at.Before(h.unlinked) })
+	}
 	next := h.noted()
 	for _, id := range h.last {
 		h.w.journal.note(id, func(r *record) {
