@@ -39,8 +39,8 @@ type DestinationPoint struct {
 	Pending   segment.Tally `json:"pending"`
 }
 
-// History returns the course of the last hour, with one point for each 10 seconds.
-func (w *Watch) History() *History {
+// course returns the course of the last hour, with one point for each 10 seconds.
+func (w *Watch) course() *History {
 	h := &w.history
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -96,7 +96,7 @@ func TestHistory(t *testing.T) {
 		if l := s.watch.Snapshot().Classes[0].LostLastHour; l.Total().Records != 0 {
 			t.Errorf("a loss of more than an hour ago is lost in the last hour: %+v", l)
 		}
-		h := s.watch.History()
+		h := s.watch.course()
 		points := h.Classes[0].Points
 		if len(points) != int(span/step) || len(points[0].Destinations) != 2 || points[0].Destinations["s3"].Pending.Records != 90_000 {
 			t.Errorf("%d points, the first %+v", len(points), points[0])

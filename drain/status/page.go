@@ -53,7 +53,7 @@ func (w *Watch) Handler() http.Handler {
 		header(rw, "application/json")
 		var v any
 		if r.URL.Query().Has("history") {
-			v = w.History()
+			v = w.course()
 		} else {
 			v = w.Snapshot()
 		}
@@ -131,7 +131,7 @@ type lossRow struct {
 
 // render writes the page.
 func (w *Watch) render(b *bytes.Buffer) error {
-	s, h := w.Snapshot(), w.History()
+	s, h := w.Snapshot(), w.course()
 	return pageTemplate.ExecuteTemplate(b, "page", newPage(s, h))
 }
 

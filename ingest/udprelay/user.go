@@ -85,16 +85,6 @@ func (u *User) portsOf(i, n int) senderPorts {
 	return senderPorts{first: p.first(u.schedule.pick(time.Now())) + i, step: n, count: (p.Count - i + n - 1) / n, index: i}
 }
 
-// Addrs returns the addresses at which datagrams are received.
-func (u *User) Addrs() (addrs []netip.AddrPort) {
-	for _, l := range u.listeners {
-		if a, err := netip.ParseAddrPort(l.Addr().String()); err == nil {
-			addrs = append(addrs, a)
-		}
-	}
-	return addrs
-}
-
 // Use implements Engine.
 func (u *User) Use(_ context.Context, targets []netip.AddrPort) error {
 	local := ownAddresses()

@@ -31,8 +31,8 @@ func TestReadme(t *testing.T) {
 	if !strings.Contains(read(t, "README.md"), main) {
 		t.Errorf("README.md does not show drain's Example as it is:\n%s", main)
 	}
-	if n := strings.Count(main, "\n"); n > 60 {
-		t.Errorf("main has %d lines, 60 are the most", n)
+	if n := strings.Count(main, "\n"); n > 40 {
+		t.Errorf("main has %d lines, 40 are the most", n)
 	}
 }
 

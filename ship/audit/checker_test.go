@@ -53,7 +53,7 @@ func TestChecker(t *testing.T) {
 	running(t, open)
 	kinds := []func(*mutator) mutation{
 		(*mutator).delete, (*mutator).truncate, (*mutator).flip, (*mutator).duplicate, (*mutator).swap, (*mutator).rename, (*mutator).rollBack,
-		(*mutator).cutTail, (*mutator).forge, (*mutator).rewrite, (*mutator).mix, (*mutator).reuse, (*mutator).skippable, (*mutator).alterEnd,
+		(*mutator).cutTail, (*mutator).forge, (*mutator).rewrite, (*mutator).mix, (*mutator).reuse, (*mutator).alterLoss, (*mutator).skippable, (*mutator).alterEnd,
 	}
 	root := t.TempDir()
 	all := map[string]*checked{}

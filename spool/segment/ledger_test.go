@@ -11,7 +11,7 @@ import (
 
 func TestCauses(t *testing.T) {
 	for c := range NumCauses {
-		got, err := ParseCause(c.String())
+		got, err := parseCause(c.String())
 		if err != nil || got != c || c.String() == "" || strings.Contains(c.String(), "(") {
 			t.Errorf("%d: %q, %v, %v", c, c, got, err)
 		}
@@ -19,7 +19,7 @@ func TestCauses(t *testing.T) {
 	if s := NumCauses.String(); s != fmt.Sprintf("Cause(%d)", uint8(NumCauses)) {
 		t.Errorf("no cause: %q", s)
 	}
-	if _, err := ParseCause("gremlins"); err == nil {
+	if _, err := parseCause("gremlins"); err == nil {
 		t.Error("an unknown cause was parsed")
 	}
 }

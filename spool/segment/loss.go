@@ -62,8 +62,8 @@ func (c Cause) String() string {
 	return fmt.Sprintf("Cause(%d)", uint8(c))
 }
 
-// ParseCause is the reverse of String.
-func ParseCause(name string) (Cause, error) {
+// parseCause is the reverse of String.
+func parseCause(name string) (Cause, error) {
 	for c, n := range causeNames {
 		if n == name {
 			return Cause(c), nil
@@ -226,7 +226,7 @@ func (l *Losses) UnmarshalJSON(b []byte) error {
 	}
 	*l = Losses{}
 	for name, x := range m {
-		c, err := ParseCause(name)
+		c, err := parseCause(name)
 		if err != nil {
 			c = Other
 		}
