@@ -175,6 +175,7 @@ type verifier struct {
 type link struct {
 	prev, hash [32]byte
 	prevLast   uint64
+	joined     uint64
 	last       uint64
 }
 
@@ -368,7 +369,7 @@ func (v *verifier) checkManifest(ctx context.Context, number uint64) error {
 		if err != nil {
 			return err
 		}
-		k := link{hash: m.Hash, prevLast: m.Header.PrevLast, last: m.Footer.Last}
+		k := link{hash: m.Hash, prevLast: m.Header.PrevLast, joined: m.Header.Joined, last: m.Footer.Last}
 		if _, err := hex.Decode(k.prev[:], []byte(m.Header.Prev)); err != nil {
 			return err
 		}
@@ -385,16 +386,17 @@ func (v *verifier) checkManifest(ctx context.Context, number uint64) error {
 }
 
 // checkLinks checks, from the newest to the oldest, that the manifests follow each other up to the one that the spool
-// remembers: each hash is in its successor's header.
+// remembers: each hash is in its successor's header. As in follows, a manifest may end before its successor begins if the destination
+// joined there: it was given up for a time, and is not owed the records between.
 func (v *verifier) checkLinks() {
 	want := v.chain.Hash
-	last := v.chain.Through
+	last, joined := v.chain.Through, v.chain.Joined
 	for n := v.chain.Next; n > 0; n-- {
 		m, ok := v.manifests[n-1]
 		if v.chain.Left && n == v.chain.Next {
 			last = m.last // the chain was left within the next manifest, so Through may be beyond this one
 		}
-		if ok && (m.hash != want || m.last != last) {
+		if ok && (m.hash != want || m.last != last && (m.last > last || last+1 != joined)) {
 			why := errors.New("not the manifest that this spool wrote")
 			if m.hash == want { // the state of the chain was lost or restored, and counted records as delivered that are not in this chain
 				why = fmt.Errorf("it ends with record %d, and this spool took the chain to contain the records up to %d: an audit shows whether another chain has them", m.last, last)
@@ -406,6 +408,6 @@ func (v *verifier) checkLinks() {
 			return // earlier manifests cannot be judged without it
 		}
 		v.Manifests++
-		want, last = m.prev, m.prevLast
+		want, last, joined = m.prev, m.prevLast, m.joined
 	}
 }
