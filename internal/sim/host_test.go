@@ -36,7 +36,7 @@ type host struct {
 type tenure struct {
 	opts   int64 // of the last start
 	third  bool  // destination c is one of the spool's
-	forgot bool  // and was given up
+	forgot bool  // and is given up
 
 	snapshot *vfs.Mem
 	in       map[int]bool // the records that the snapshot has

@@ -99,18 +99,15 @@ func (w *world) start(h *host, opts int64) {
 	go p.run(nil)
 }
 
-// destinations returns the destinations of the process. A removed one must be given up by name.
+// destinations returns the destinations of the process. A removed one must be given up by name, and may be taken back.
 func (p *process) destinations() {
 	h := p.h
-	if h.forgot {
-		p.o.third = false
-	}
 	p.o.spool.Destinations = []string{"a", "b"}
-	joins := p.o.third && !h.third
+	joins := p.o.third && (!h.third || h.forgot)
 	switch {
 	case p.o.third:
 		p.o.spool.Destinations = append(p.o.spool.Destinations, "c")
-		h.third = true
+		h.third, h.forgot = true, false
 	case h.third:
 		p.o.spool.Forget, h.forgot = []string{"c"}, true
 	}
