@@ -9,9 +9,10 @@ func closeCommand(class, spool string) string {
 }
 
 // cureOfCopy is the cure for an open chain of a volume that also delivers under a related id. If the volume was adopted by a process
-// that has ended permanently, and its owner or another adopter has since delivered everything as a copy, nobody will end the chain.
-const cureOfCopy = "if its host runs, or its volume is still to be adopted, do nothing; if everything that was on the volume has been delivered under the related id, " +
-	"nobody ends this chain any more: close it with " + closeIt
+// that has ended permanently, and its owner or another adopter has since delivered everything as a copy, nobody will end the chain. Nor
+// if its host calls the place by another name now.
+const cureOfCopy = "if its host runs and calls this place by the same name as before, or if its volume is still to be adopted, do nothing; if everything that was on the volume " +
+	"has been delivered under the related id, or the host delivers here by another name, nobody ends this chain any more: close it with " + closeIt
 
 // cures says what to do about each kind of finding. No cure removes or overwrites anything: an object that an auditor finds wrong, or
 // does not know, may be the only copy of its records.

@@ -21,7 +21,8 @@
 // start with one id. At each place one of them continues the chain of that id, not necessarily the same one everywhere; the
 // others take new ids.
 // Each chain is judged as above. The auditor must then find each segment exactly once at each place, no matter which chain
-// of the group names it. If a line lists only the last records of a segment,
+// of the group names it. An object that two chains of a place name is there once: a sender that calls the place by another
+// name begins a related chain. If a line lists only the last records of a segment,
 // the first ones must be in other lines of the place. A copy may have uploaded an object before another copy
 // continued the chain. Such an object is reported for information (ObjectSuperseded) if chains of the place name all of its
 // records. The chains of a group are read side by side.
