@@ -200,7 +200,7 @@ func anyHistory(t *testing.T, rng *rand.Rand, p places) (told string) {
 			c.add(1, change(closedBy(c.epoch+2))).next(c.epoch+2+uint32(rng.IntN(2)), change(nil))
 		case 2:
 			step("renamed")
-			c.hash, c.dest = [32]byte{}, c.dest+"2"
+			c.dest += "2"
 			c.next(c.epoch+1, change(nil))
 		case 3:
 			step("damaged")
@@ -250,7 +250,11 @@ func anyHistory(t *testing.T, rng *rand.Rand, p places) (told string) {
 
 // wrong adds a manifest in due form that a chain cannot have, and says which.
 func wrong(rng *rand.Rand, c *chain) (what string) {
-	switch rng.IntN(5) {
+	switch rng.IntN(6) {
+	case 5:
+		c.hash, c.dest = [32]byte{}, c.dest+"3"
+		c.next(c.epoch+1, nil).add(1, nil)
+		return "begun again under another name"
 	case 0:
 		c.hash[3]++
 		c.add(1, nil)

@@ -51,7 +51,7 @@ type position struct {
 	prev    *link  // nil before the first manifest, and after a hole
 	segment uint64 // last segment that is covered
 	started bool
-	repeats bool   // segments that are covered already are stated again, for a reason that is known or reported
+	repeats bool   // segments that are covered already are stated again, for a reason that has been reported
 	closed  uint32 // the epoch that took over, 0 for none
 	hole    *hole
 	broken  [2]*link   // two links that do not fit, until a third shows which of them is wrong
