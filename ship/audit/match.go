@@ -66,8 +66,8 @@ type lack struct {
 	hour     int32    // of the first object
 }
 
-// match collects what each chain of the group states about segment low, and looks for it at all other places.
-func (g *group) match(ctx context.Context, low uint64) {
+// collect collects what each chain of the group states about segment low.
+func (g *group) collect(low uint64) {
 	g.pieces = g.pieces[:0]
 	for _, s := range g.sides {
 		for _, c := range s.all {
@@ -82,12 +82,16 @@ func (g *group) match(ctx context.Context, low uint64) {
 			}
 		}
 	}
+}
+
+// match looks at all other places for what each chain of the group states about a segment.
+func (g *group) match(ctx context.Context) {
+	g.findBeginnings(ctx)
 	clear(g.pairs)
 	for i := range g.pieces {
 		x := &g.pieces[i]
 		if x.line() != nil {
 			g.reportDoubled(i)
-			g.findBeginning(ctx, x)
 		}
 		for at := range g.here {
 			if g.here[at] && at != x.c.at {
