@@ -138,6 +138,14 @@ var told = map[string]func(t *testing.T, c *chain){
 			}
 		}
 	},
+	"an object that is not owed": func(t *testing.T, c *chain) {
+		c.put(c.segment+2, c.last+11, c.last+20)
+		c.next(2, joined(c.segment+5, c.last+41)).add(1, final)
+	},
+	"an object that is owed in part": func(t *testing.T, c *chain) {
+		c.put(c.segment+2, c.last+31, c.last+50)
+		c.next(2, joined(c.segment+5, c.last+41)).add(1, final)
+	},
 	"records left out": func(t *testing.T, c *chain) {
 		c.last += 10
 		c.add(1, final)

@@ -40,7 +40,10 @@
 // off, or were rewritten together with the objects that they name: other places hold the same lines, and heads of the chain.
 // If no head shows the part that was cut off, the chain looks like one that has not come that far: the auditor calls it
 // Owed, with the range that the lines of another place show. A forger can write manifests that say that the place joined
-// later. The auditor then accepts that the place does not need those records, and lists them in [ChainReport].NotOwed.
+// later. The auditor then accepts that the place does not need those records, and lists them in [ChainReport].NotOwed. If an
+// object of such records is there, because it was uploaded before the place was given up, the auditor compares it with the line
+// about it in another place's chain. It reports one that matches for information (ObjectNotOwed), and one for which no chain
+// vouches as owed.
 //
 // Anyone with write access to all places can forge everything that is not signed. Signed manifests prevent that: let the
 // senders sign (ship.Options.Signer) and give their public keys ([Options].Keys), or keep one place under object lock. With

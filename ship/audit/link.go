@@ -127,7 +127,10 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	}
 	if jump && h.Joined == h.PrevLast+1 && h.PrevLast > w.Last {
 		w.NotOwed += h.PrevLast - w.Last
-		if w.Manifests == 0 && zero {
+		switch {
+		case w.Manifests > 0:
+			w.passed = append(w.passed, seqRange{w.Last + 1, h.PrevLast})
+		case zero:
 			w.birth = h.PrevLast
 		}
 	}

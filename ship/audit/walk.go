@@ -28,6 +28,7 @@ type walk struct {
 	newest   *ship.Manifest // the last manifest, if there are no keys to judge signatures by
 
 	holes  []seqRange // sequence numbers that damage leaves unproven
+	passed []seqRange // not owed here: the sender's operator gave the place up, and took it back later
 	wanted map[headID]*link
 	behind owedRange
 	denied bool              // FinalWrong was reported
