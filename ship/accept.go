@@ -86,7 +86,8 @@ func (l *lane) contradiction(m *Manifest, c spool.Chain, far *shared, began time
 	by, passed := m.Footer.ClosedBy, m.Footer.Passed
 	switch {
 	case m.Header.Destination != l.name:
-		return fmt.Sprintf("it is written for destination %s", m.Header.Destination)
+		return fmt.Sprintf("it is written for destination %s: if this is the former name of this one, the records that are still here are named there again, and an operator should close the former chain",
+			m.Header.Destination)
 	case c.Hash != [32]byte{} && m.Header.Prev != hex.EncodeToString(c.Hash[:]):
 		return "its prev is not the hash of the last manifest that is known here"
 	case by != nil && by.Epoch > min(max(c.Epoch, l.s.epoch), object.MaxEpoch-2*epochsAhead)+epochsAhead,

@@ -80,7 +80,7 @@ function check(dir) {
   }
 
   for (const [id, c] of chains) {
-    Object.assign(c, { covered: 0, segment: 0, links: new Map(), called: {}, unproven: [], begun: c.epochs.size > 0 })
+    Object.assign(c, { covered: 0, segment: 0, links: new Map(), called: {}, unproven: [], jumps: [], begun: c.epochs.size > 0 })
     let hole = false, last = null, owner = 0
     for (const [epoch, manifests] of ascending(c.epochs)) {
       let number = 0
@@ -93,16 +93,17 @@ function check(dir) {
           return m
         })
         if (!m) { hole = true; continue }
-        const { h, f } = m, renamed = last && h.prev === zeros && h.destination !== last.h.destination
+        const { h, f } = m
         attempt(key, () => {
-          demand(hole || h.prev === (last?.hash ?? zeros) || renamed, 'it does not follow the manifest before')
-          demand(h.prev_last === c.covered || h.prev_last > c.covered && (hole || h.joined === h.prev_last + 1) || renamed && h.prev_last < c.covered, 'its records do not continue')
+          demand(hole || h.prev === (last?.hash ?? zeros), 'it does not follow the manifest before')
+          demand(h.prev_last === c.covered || h.prev_last > c.covered && (hole || h.joined === h.prev_last + 1), 'its records do not continue')
           demand(hole || !last || !(last.h.epoch === epoch && (last.f.final || last.f.closed_by)) && epoch >= owner, 'it follows an end')
-          demand(hole || last?.h.epoch !== epoch || last.h.destination === h.destination || renamed, 'it is of another destination')
+          demand(hole || last?.h.epoch !== epoch || last.h.destination === h.destination, 'it is of another destination')
         })
         if (hole && h.prev_last > c.covered) c.unproven.push([c.covered + 1, h.prev_last])
+        if (last && h.prev_last > c.covered && h.joined === h.prev_last + 1) c.jumps.push([c.covered + 1, h.prev_last])
         for (const s of m.steps) {
-          if (last && s.segment <= c.segment) { if (!renamed) say('damaged', key, `segment ${s.segment} again`); continue }
+          if (last && s.segment <= c.segment) { say('damaged', key, `segment ${s.segment} again`); continue }
           for (const g of s.gaps ?? []) say('damaged', key, `records ${g.first} to ${g.last} were damaged at the sender`)
           if (s.whole) say('owed', key, 'a copy of a volume: ask audit')
           if (s.type === 'segment' && s.records) attempt(s.key, () => {
@@ -155,6 +156,7 @@ function check(dir) {
     if (!k) say('damaged', key, 'not a key')
     else if (!c?.end || c.final && k.epoch > c.epoch) say('damaged', key, 'its epoch has no chain')
     else if (c.unproven.some(([from, to]) => k.first >= from && k.first <= to)) say('owed', key, 'its manifest is missing')
+    else if (c.jumps.some(([from, to]) => k.first >= from && k.last <= to)) say('owed', key, 'not owed here: ask audit, with another place')
     else if (k.first <= c.covered || c.final) say('damaged', key, 'no manifest names it: a duplicate, or a stranger')
     else say(c.shut ? 'closed' : 'owed', key, 'no manifest names it yet')
   }

@@ -23,7 +23,7 @@ import (
 // renamed cuts off the end of a chain and continues it under another name for the place, after record last of segment n,
 // as if the sender had joined there.
 func renamed(c *chain, n, last uint64, change func(*ship.Manifest)) {
-	c.hash, c.dest, c.last, c.segment = [32]byte{}, "colo", last, n
+	c.dest, c.last, c.segment = "colo", last, n
 	c.next(2, change)
 }
 
@@ -71,7 +71,7 @@ func TestSwappedNames(t *testing.T) {
 	a.head(p["idc"], 0, false)
 	b.head(p["s3"], 0, false)
 	for _, c := range []*chain{a, b} {
-		c.hash, c.dest = [32]byte{}, map[string]string{"s3": "idc", "idc": "s3"}[c.dest]
+		c.dest = map[string]string{"s3": "idc", "idc": "s3"}[c.dest]
 		c.next(2, joined(4, 31)).add(2, nil).add(0, final)
 	}
 	a.head(p["idc"], 0, true)

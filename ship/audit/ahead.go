@@ -19,7 +19,8 @@ type unvouched struct {
 	key  object.Key
 	size int64 // as listed
 	Finding
-	group *group // whose lines may explain it, or nil
+	group   *group // whose lines may explain it, or nil
+	notOwed bool   // another place's line may explain it
 }
 
 // voucher is the line about an object in another place's chain.
@@ -29,20 +30,21 @@ type voucher struct {
 	key   string // of the manifest
 }
 
-// readUnnamed reads the objects that no chain of their place names: a deep audit examines every object. If another place's
-// chain names one, it is compared with that line; otherwise it can only be decoded.
+// readUnnamed reads the objects that no chain of their place names: a deep audit examines every object, any other those that are not
+// owed. If another place's chain names one, it is compared with that line; otherwise it can only be decoded.
 func (a *auditor) readUnnamed(ctx context.Context) {
 	for _, p := range a.places {
 		later, err := a.explainSuperseded(ctx, p)
 		if a.check(err); err != nil {
 			return
 		}
-		p.later = later
-		if !a.o.Deep {
-			for _, u := range p.later {
+		p.later = nil
+		for _, u := range later {
+			if a.o.Deep || u.notOwed {
+				p.later = append(p.later, u)
+			} else {
 				a.rec.add(u.Finding)
 			}
-			p.later = nil
 		}
 	}
 	wanted := map[object.Origin]map[string]*voucher{}
@@ -105,13 +107,10 @@ func (a *auditor) findVouchers(ctx context.Context, id object.Origin, keys map[s
 	return nil
 }
 
-// judgeUnvouched reads one object and reports it.
-func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *voucher) error {
-	f := u.Finding
-	bytes, content := "", error(nil)
-	err := p.request(ctx, func(ctx context.Context) error {
+// readUnvouched reads one object. content is what is wrong with its records, bytes how it differs otherwise from the voucher's line.
+func (p *place) readUnvouched(ctx context.Context, u *unvouched, v *voucher) (bytes string, content, err error) {
+	err = p.request(ctx, func(ctx context.Context) (err error) {
 		var there ship.Object
-		var err error
 		if v == nil {
 			there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.survey(ctx, r, &u.key, nil) })
 			if there.Size > u.size {
@@ -133,6 +132,43 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 	if errors.Is(err, ship.ErrVerify) {
 		content, err = err, nil // the content is wrong, or the place itself says that the bytes are not those that were stored
 	}
+	return bytes, content, err
+}
+
+// explainNotOwed reports an object that is not owed here, if it is what another place's chain states.
+func (a *auditor) explainNotOwed(ctx context.Context, p *place, u unvouched, v *voucher) (done bool, err error) {
+	if v == nil || v.place == p.name {
+		return false, nil
+	}
+	done, err = p.kept.once(u.Key, func() (bool, error) {
+		_, content, err := p.readUnvouched(ctx, &u, v)
+		if errors.Is(err, fs.ErrNotExist) || err != nil && p.illegible(ctx, u.Key, err) {
+			return false, nil
+		}
+		return content == nil, err
+	})
+	if done {
+		u.Code, u.Other = ObjectNotOwed, v.place+": "+v.key
+		u.Detail += "; its records are those that the manifest there states"
+		a.rec.add(u.Finding)
+	}
+	return done, err
+}
+
+// judgeUnvouched reports one object, which it reads unless nothing could vouch for it and the audit is not deep.
+func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *voucher) error {
+	f := u.Finding
+	if u.notOwed {
+		if done, err := a.explainNotOwed(ctx, p, u, v); done || err != nil {
+			return err
+		}
+		if v == nil && !a.o.Deep {
+			f.Cure = cureOfNotOwed
+			a.rec.add(f)
+			return nil
+		}
+	}
+	bytes, content, err := p.readUnvouched(ctx, &u, v)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// The object was moved away meanwhile. Report what the listing showed.
@@ -155,6 +191,9 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 		f.Detail += "; it is what the manifest there states, byte for byte"
 	default:
 		f.Detail += "; it can be read completely, but nothing vouches for its records"
+	}
+	if u.notOwed && f.Code == Uncovered {
+		f.Cure = cureOfNotOwed
 	}
 	a.rec.add(f)
 	return nil

@@ -17,6 +17,15 @@ type bareRest struct {
 	seqRange
 }
 
+// findBeginnings looks for the beginning of each rest of a segment.
+func (g *group) findBeginnings(ctx context.Context) {
+	for i := range g.pieces {
+		if x := &g.pieces[i]; x.line() != nil {
+			g.findBeginning(ctx, x)
+		}
+	}
+}
+
 // findBeginning looks in other chains of the place for the records before a rest. If another place has more of the segment,
 // a deep audit compares the records; otherwise a line could state as delivered records that are nowhere.
 func (g *group) findBeginning(ctx context.Context, x *piece) {
@@ -55,7 +64,7 @@ func (g *group) linesBeside(x *piece) (lines []*ship.SegmentLine) {
 // reportBare reports a rest without its beginning, unless a chain that may have the beginning has grown during this audit.
 func (g *group) reportBare(ctx context.Context, b bareRest) error {
 	for _, w := range g.at(b.c.p) {
-		if w.prev == nil || w.Final {
+		if w == b.c.walk || w.prev == nil || w.Final { // no chain goes back
 			continue
 		}
 		there, err := w.p.exists(ctx, object.ManifestKey(w.id.Class, w.id.Spool, w.prev.epoch, w.prev.number+1))

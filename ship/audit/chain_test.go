@@ -239,13 +239,19 @@ func TestChains(t *testing.T) {
 			c := newChain(t, p, "idc", none).add(3, nil)
 			c.hash, c.dest = [32]byte{}, "colo"
 			c.next(2, joined(3, 21)).add(3, nil).add(0, final)
-		}, audit.Complete, nil},
+		}, audit.Damaged, []string{audit.ChainBroken}},
 		{"another name for the place, and a hole", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none).add(6, nil).add(0, final)
 			c := newChain(t, p, "idc", none).add(3, nil)
 			c.hash, c.dest, c.last, c.segment = [32]byte{}, "colo", 30, 4
 			c.next(2, nil).add(2, nil).add(0, final)
-		}, audit.Damaged, []string{audit.SequenceBroken}},
+		}, audit.Damaged, []string{audit.ChainBroken, audit.SequenceBroken}},
+		{"another name for the place, and records that are stated again", func(t *testing.T, p places) {
+			newChain(t, p, "s3", none).add(6, nil).add(0, final)
+			c := newChain(t, p, "idc", none).add(3, nil)
+			c.hash, c.dest, c.last, c.segment = [32]byte{}, "colo", 10, 1
+			c.next(2, joined(1, 11)).add(5, nil).add(0, final)
+		}, audit.Damaged, []string{audit.ChainBroken}},
 		{"segments that are stated twice", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none).add(2, nil).add(0, final)
 			c := newChain(t, p, "idc", none).add(2, nil)

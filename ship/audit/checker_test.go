@@ -138,6 +138,14 @@ var told = map[string]func(t *testing.T, c *chain){
 			}
 		}
 	},
+	"an object that is not owed": func(t *testing.T, c *chain) {
+		c.put(c.segment+2, c.last+11, c.last+20)
+		c.next(2, joined(c.segment+5, c.last+41)).add(1, final)
+	},
+	"an object that is owed in part": func(t *testing.T, c *chain) {
+		c.put(c.segment+2, c.last+31, c.last+50)
+		c.next(2, joined(c.segment+5, c.last+41)).add(1, final)
+	},
 	"records left out": func(t *testing.T, c *chain) {
 		c.last += 10
 		c.add(1, final)
@@ -200,7 +208,7 @@ func anyHistory(t *testing.T, rng *rand.Rand, p places) (told string) {
 			c.add(1, change(closedBy(c.epoch+2))).next(c.epoch+2+uint32(rng.IntN(2)), change(nil))
 		case 2:
 			step("renamed")
-			c.hash, c.dest = [32]byte{}, c.dest+"2"
+			c.dest += "2"
 			c.next(c.epoch+1, change(nil))
 		case 3:
 			step("damaged")
@@ -250,7 +258,11 @@ func anyHistory(t *testing.T, rng *rand.Rand, p places) (told string) {
 
 // wrong adds a manifest in due form that a chain cannot have, and says which.
 func wrong(rng *rand.Rand, c *chain) (what string) {
-	switch rng.IntN(5) {
+	switch rng.IntN(6) {
+	case 5:
+		c.hash, c.dest = [32]byte{}, c.dest+"3"
+		c.next(c.epoch+1, nil).add(1, nil)
+		return "begun again under another name"
 	case 0:
 		c.hash[3]++
 		c.add(1, nil)

@@ -9,9 +9,14 @@ func closeCommand(class, spool string) string {
 }
 
 // cureOfCopy is the cure for an open chain of a volume that also delivers under a related id. If the volume was adopted by a process
-// that has ended permanently, and its owner or another adopter has since delivered everything as a copy, nobody will end the chain.
-const cureOfCopy = "if its host runs, or its volume is still to be adopted, do nothing; if everything that was on the volume has been delivered under the related id, " +
-	"nobody ends this chain any more: close it with " + closeIt
+// that has ended permanently, and its owner or another adopter has since delivered everything as a copy, nobody will end the chain. Nor
+// if its host calls the place by another name now.
+const cureOfCopy = "if its host runs and calls this place by the same name as before, or if its volume is still to be adopted, do nothing; if everything that was on the volume " +
+	"has been delivered under the related id, or the host delivers here by another name, nobody ends this chain any more: close it with " + closeIt
+
+// cureOfNotOwed is the cure for an object that is not owed, if none of the places that are audited has its records.
+const cureOfNotOwed = "audit this place together with one that was given these records: its chain shows whether they are right; otherwise keep the object, " +
+	"because it may be the only copy, and move it to a key outside class="
 
 // cures says what to do about each kind of finding. No cure removes or overwrites anything: an object that an auditor finds wrong, or
 // does not know, may be the only copy of its records.
@@ -34,6 +39,7 @@ var cures = map[string]string{
 	ObjectAltered:    "keep it, because it may be the only copy; if another place has the whole range (audit that place with deep), move the object to a key outside class=, then replay the range from there",
 	ObjectUnknown:    "keep it, because it may be the only copy of its records, and find out who wrote it; if it does not belong here, move it to a key outside class=: anyone who reads this folder reads its records too",
 	ObjectSuperseded: "it is a second copy: anyone who reads this folder reads its records twice; if an audit with deep finds nothing wrong here, move it to a key outside class=, and keep it as long as other copies",
+	ObjectNotOwed:    "nothing needs to be done: it is a sound object that this place need not have",
 	RecordsDamaged:   "if the collector's disk still exists, its spool keeps the damaged file: see damaged/ there, and its report; otherwise these records are lost",
 	Open:             "if the host is gone, attach its volume to another host, which drains it; if the host runs, do nothing; if the volume is permanently gone too, close the spool with audit close",
 	Reopened:         "find out where it runs: on a host or volume that was thought to be gone, or on a copy; drain it, or, if it is gone now, close it again with audit close",

@@ -21,7 +21,8 @@
 // start with one id. At each place one of them continues the chain of that id, not necessarily the same one everywhere; the
 // others take new ids.
 // Each chain is judged as above. The auditor must then find each segment exactly once at each place, no matter which chain
-// of the group names it. If a line lists only the last records of a segment,
+// of the group names it. An object that two chains of a place name is there once: a sender that calls the place by another
+// name begins a related chain. If a line lists only the last records of a segment,
 // the first ones must be in other lines of the place. A copy may have uploaded an object before another copy
 // continued the chain. Such an object is reported for information (ObjectSuperseded) if chains of the place name all of its
 // records. The chains of a group are read side by side.
@@ -39,7 +40,10 @@
 // off, or were rewritten together with the objects that they name: other places hold the same lines, and heads of the chain.
 // If no head shows the part that was cut off, the chain looks like one that has not come that far: the auditor calls it
 // Owed, with the range that the lines of another place show. A forger can write manifests that say that the place joined
-// later. The auditor then accepts that the place does not need those records, and lists them in [ChainReport].NotOwed.
+// later. The auditor then accepts that the place does not need those records, and lists them in [ChainReport].NotOwed. If an
+// object of such records is there, because it was uploaded before the place was given up, the auditor compares it with the line
+// about it in another place's chain. It reports one that matches for information (ObjectNotOwed), and one for which no chain
+// vouches as owed.
 //
 // Anyone with write access to all places can forge everything that is not signed. Signed manifests prevent that: let the
 // senders sign (ship.Options.Signer) and give their public keys ([Options].Keys), or keep one place under object lock. With

@@ -96,7 +96,12 @@ func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
 			a.compare(s, low)
 		}
 		if len(g.sides) > 1 {
-			g.match(ctx, low)
+			g.collect(low)
+			g.match(ctx)
+		} else if g.sides[0].statesRest(low) {
+			// The chain that has the beginning may be gone with its id.
+			g.collect(low)
+			g.findBeginnings(ctx)
 		}
 		for c := range g.cursors() {
 			if c.more && c.step.segment == low {
@@ -180,6 +185,13 @@ func (g *group) cursors() iter.Seq[*cursor] {
 	}
 }
 
+// statesRest reports whether a chain states the rest of segment low.
+func (s *side) statesRest(low uint64) bool {
+	return slices.ContainsFunc(s.all, func(c *cursor) bool {
+		return c.more && c.step.segment == low && c.step.line != nil && c.step.line.Whole != nil
+	})
+}
+
 // isDivided reports whether the records really are divided between several ids. A chain that states no segment does not count:
 // anyone could have put it there, so that the others are judged less strictly. If chains must be signed it counts, because an
 // unsigned one is damage by itself.
@@ -201,6 +213,9 @@ func (g *group) report(ctx context.Context) {
 		g.a.kin[g.sides[0].id.Lineage()] = g
 		g.a.mu.Unlock()
 	}
+	for _, b := range g.bare {
+		g.a.check(g.reportBare(ctx, b))
+	}
 	if g.divided = g.isDivided(); !g.divided {
 		for _, s := range g.sides {
 			for _, d := range s.denials {
@@ -217,9 +232,6 @@ func (g *group) report(ctx context.Context) {
 	}
 	for _, f := range g.doubled {
 		g.a.rec.add(f)
-	}
-	for _, b := range g.bare {
-		g.a.check(g.reportBare(ctx, b))
 	}
 	for c := range g.cursors() {
 		c.behind, c.group = owedRange{}, g

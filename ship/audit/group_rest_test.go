@@ -52,6 +52,50 @@ func TestRests(t *testing.T) {
 	}
 }
 
+// TestRestAlone: the chain that has the beginning of a segment is gone with its objects, and the chain of a rest is all that is left of the
+// group. A chain that states nothing, put in the place of the first one, explains nothing.
+func TestRestAlone(t *testing.T) {
+	for _, empty := range []bool{false, true} {
+		for _, forged := range []bool{false, true} {
+			p := newPlaces()
+			delete(p, "idc")
+			base := newChain(t, p, "s3", nil).by("x").add(2, nil).mixedWhole("b", 28, nil).add(0, final)
+			a := base.branch(2, "a", 2, 23)
+			if empty {
+				a.rest(21, 23, lost(1)).add(0, final)
+			} else {
+				a.rest(21, 30, lost(1)).add(0, final)
+			}
+			both(t, p, audit.Complete)
+			for _, k := range p["s3"].Keys() {
+				if !strings.Contains(k, "/"+relatedID(2)+"/") && !a.names(k) {
+					p["s3"].Remove(k)
+				}
+			}
+			codes := []string{audit.SequenceBroken}
+			if forged {
+				newChain(t, p, "s3", nil).add(0, final)
+			} else if !empty {
+				codes = append(codes, audit.ChainMissing) // its objects have the id of the chain that is gone
+			}
+			r := both(t, p, audit.Damaged, codes...)
+			if f := finding(t, r, audit.SequenceBroken, "s3"); f.First != 21 || f.Last != 23 || f.Spool != relatedID(2) {
+				t.Errorf("%+v", f)
+			}
+		}
+	}
+}
+
+// names reports whether the chain names an object.
+func (c *chain) names(key string) bool {
+	for _, k := range c.at.Keys() {
+		if isManifest.MatchString(k) && strings.Contains(k, "/"+c.spool+"/") && slices.ContainsFunc(c.read(k).Segments, func(s ship.SegmentLine) bool { return s.Key == key }) {
+			return true
+		}
+	}
+	return false
+}
+
 // TestEmptyRests: two owners state about the same segment that the place already has all its records. Neither has delivered one of
 // them, so none is there twice.
 func TestEmptyRests(t *testing.T) {

@@ -201,10 +201,10 @@ func TestGroupMissing(t *testing.T) {
 	}
 }
 
-// TestGroupDoubled: two chains of a place have the same records.
+// TestGroupDoubled: two chains of a place have the same records, in two objects.
 func TestGroupDoubled(t *testing.T) {
 	x := mixed(t)
-	x.s3B.branch(3, "a", 3, 20).whole(30, nil).add(0, final)
+	x.s3B.branch(3, "a", 3, 20).whole(30, func(m *ship.Manifest) { copyObject(x.s3B.at, &m.Segments[0]) }).add(0, final)
 	r := both(t, x.finalize().places, audit.Damaged, audit.RecordsDoubled)
 	if f := finding(t, r, audit.RecordsDoubled, "s3"); f.First != 21 || f.Last != 30 || !strings.Contains(f.Key+f.Other, relatedID(2)) || !strings.Contains(f.Key+f.Other, relatedID(3)) {
 		t.Errorf("%+v", f)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/object"
 )
 
@@ -127,6 +128,14 @@ func (w *walk) tally(hour int32, records, bytes uint64) {
 	t.Objects, t.Records, t.Bytes = t.Objects+1, t.Records+records, t.Bytes+bytes
 	if w.began == 0 || hour < w.began {
 		w.began = hour
+	}
+}
+
+// uncount takes the object of a line out of its hour again: another chain of the place has been counted with it.
+func (w *walk) uncount(s *ship.SegmentLine) {
+	k, _ := object.ParseKey(s.Key)
+	if t := w.hours[k.Hour]; t != nil {
+		t.Objects, t.Records, t.Bytes = t.Objects-1, t.Records-s.Records, t.Bytes-s.Bytes
 	}
 }
 

@@ -107,20 +107,13 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 			w.report(SequenceBroken, h.Epoch, 1, h.PrevLast, key, "", "the chain begins at record %d", h.PrevLast+1)
 			w.holes = append(w.holes, seqRange{1, h.PrevLast})
 		}
-	case zero && h.Destination != w.Destination:
-		// The sender has renamed this destination, which begins a new chain that says where it joined. The records that it
-		// repeats are those that the sender's disk still had.
-		jump, w.repeats = true, true
-		if h.PrevLast > prev.last {
-			w.checkSequence(h, key)
-		}
 	case zero:
 		jump, w.repeats = true, true
 		if h.PrevLast > prev.last {
 			w.checkSequence(h, key)
 		}
 		w.report(ChainBroken, h.Epoch, 0, 0, key, w.p.name+": "+w.manifestKey(prev),
-			"it names no previous manifest, although there is one: its collector had lost the state of its chain, or never had it")
+			"it names no previous manifest, although there is one: no collector begins a chain again where it has begun")
 	case h.Epoch != prev.epoch && h.Prev != hex.EncodeToString(prev.hash[:]):
 		w.reportCutEpoch(prev, h)
 		jump = h.PrevLast != prev.last
@@ -134,7 +127,10 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	}
 	if jump && h.Joined == h.PrevLast+1 && h.PrevLast > w.Last {
 		w.NotOwed += h.PrevLast - w.Last
-		if w.Manifests == 0 && zero {
+		switch {
+		case w.Manifests > 0:
+			w.passed = append(w.passed, seqRange{w.Last + 1, h.PrevLast})
+		case zero:
 			w.birth = h.PrevLast
 		}
 	}

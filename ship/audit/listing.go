@@ -150,6 +150,9 @@ func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) erro
 		if a.isDenied(p, &k) {
 			f.Code, f.Detail = ObjectUnknown, "no readable manifest names it, and other places have these records under another key"
 		}
+	case w.passedOver(&k) && !a.isDenied(p, &k):
+		f.Code, f.Detail, f.Since = Uncovered, notOwed, w.Time
+		return a.setAside(p, unvouched{key: k, size: l.Size, Finding: f, notOwed: true})
 	case k.First <= w.Last:
 		f.Detail = fmt.Sprintf("the chain covers records up to %d and does not name it", w.Last)
 	case w.Final:
@@ -167,8 +170,11 @@ func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) erro
 	if f.Code != ObjectUnknown {
 		g = nil // only what would be damage needs to be explained
 	}
-	return a.setAside(p, unvouched{k, l.Size, f, g})
+	return a.setAside(p, unvouched{key: k, size: l.Size, Finding: f, group: g})
 }
+
+// notOwed is why no chain names an object that was uploaded ahead of a chain whose place was then given up, and taken back later.
+const notOwed = "the place was given up after it was uploaded, and taken back later: its records are not owed here"
 
 type epochID struct {
 	object.Origin
@@ -206,12 +212,22 @@ func (w *walk) isUnproven(seq uint64) bool {
 	return slices.ContainsFunc(w.holes, func(r seqRange) bool { return seq >= r.first && seq <= r.last })
 }
 
+// passedOver reports whether all records of an object are in a range that the chain jumps over because the place was given up.
+func (w *walk) passedOver(k *object.Key) bool {
+	return slices.ContainsFunc(w.passed, func(r seqRange) bool { return k.First >= r.first && k.Last <= r.last })
+}
+
+// jumpsInto reports whether the chain jumps over any record of an object in that way.
+func (w *walk) jumpsInto(k *object.Key) bool {
+	return slices.ContainsFunc(w.passed, func(r seqRange) bool { return k.First <= r.last && k.Last >= r.first })
+}
+
 // isDenied reports whether another place's chain covers the records of an object and does not name it. This distinguishes an
 // unknown object from one that is being delivered.
 func (a *auditor) isDenied(p *place, k *object.Key) bool {
 	for _, q := range a.places {
 		w := q.walks[k.Origin]
-		if q == p || w == nil || k.Last > w.Last || k.First < w.First || w.isUnproven(k.First) {
+		if q == p || w == nil || k.Last > w.Last || k.First < w.First || w.isUnproven(k.First) || w.jumpsInto(k) {
 			continue
 		}
 		// Begin with the first object of these records: the same object may have another key there.

@@ -41,6 +41,8 @@ func wholeGaps(s *ship.SegmentLine) []segment.Range {
 type piece struct {
 	c *cursor
 	content
+	// repeats: another chain of the place, whose piece comes first, states the same object, or the same losses.
+	repeatsObject, repeatsLoss bool
 }
 
 func (x *piece) line() *ship.SegmentLine { return x.c.step.line }
@@ -64,8 +66,8 @@ type lack struct {
 	hour     int32    // of the first object
 }
 
-// match collects what each chain of the group states about segment low, and looks for it at all other places.
-func (g *group) match(ctx context.Context, low uint64) {
+// collect collects what each chain of the group states about segment low.
+func (g *group) collect(low uint64) {
 	g.pieces = g.pieces[:0]
 	for _, s := range g.sides {
 		for _, c := range s.all {
@@ -74,17 +76,22 @@ func (g *group) match(ctx context.Context, low uint64) {
 				if c.step.line != nil {
 					x.content = contentOf(c.step.line)
 				}
+				g.noteRepeat(&x)
 				g.pieces = append(g.pieces, x)
 				s.steps++
 			}
 		}
 	}
+}
+
+// match looks at all other places for what each chain of the group states about a segment.
+func (g *group) match(ctx context.Context) {
+	g.findBeginnings(ctx)
 	clear(g.pairs)
 	for i := range g.pieces {
 		x := &g.pieces[i]
 		if x.line() != nil {
 			g.reportDoubled(i)
-			g.findBeginning(ctx, x)
 		}
 		for at := range g.here {
 			if g.here[at] && at != x.c.at {
@@ -208,6 +215,9 @@ func lineDiffers(x, y *ship.SegmentLine) string {
 // losses, so the place must have as many equal ones.
 func (g *group) lacksLoss(i, at int) bool {
 	x := &g.pieces[i]
+	if x.repeatsLoss {
+		return false
+	}
 	nth, there := 0, 0
 	before := map[int]int{} // equal ones at other places, by place
 	for j := range g.pieces {
@@ -218,6 +228,7 @@ func (g *group) lacksLoss(i, at int) bool {
 		switch {
 		case y.c.at == at:
 			there++
+		case y.repeatsLoss:
 		case y.c.at == x.c.at && j < i:
 			nth++
 		case y.c.at != x.c.at && j < i:
@@ -274,13 +285,44 @@ func (g *group) noteLack(m mate, s *step) {
 	l.add(s, m.c.p.name)
 }
 
-// reportDoubled reports a piece if an earlier piece at the same place has the same content and a record in common: that record is there
-// twice. Empty lines have no records; each owner that found all records of a segment at the place states one.
+// noteRepeat notes what a piece repeats of an earlier one at the same place, and counts it once. A spool that gets another name for a
+// place begins a related chain there. It states again each segment that is still on its disk because another destination lacks it. Its
+// lines name the objects that the chain of the former name has named.
+func (g *group) noteRepeat(x *piece) {
+	for i := range g.pieces {
+		y := &g.pieces[i]
+		if y.c.at != x.c.at {
+			continue
+		}
+		same := x.line() != nil && y.line() != nil && isOneObject(x.line(), y.line())
+		if same && !x.repeatsObject {
+			x.repeatsObject = true
+			if x.c.step.tallied && y.c.step.tallied {
+				x.c.uncount(x.line())
+			}
+		}
+		// Without an object, only the sender's other name for the place distinguishes its losses from equal ones of a copy.
+		objects := x.hasObject() || y.hasObject()
+		if x.loss() != nil && y.loss() != nil && reflect.DeepEqual(x.loss(), y.loss()) && (same || !objects && x.c.Destination != y.c.Destination) {
+			x.repeatsLoss = true
+		}
+	}
+}
+
+func (x *piece) hasObject() bool { return x.line() != nil && x.line().Records > 0 }
+
+// isOneObject reports whether two lines of one place state the same object, and the same about it.
+func isOneObject(x, y *ship.SegmentLine) bool {
+	return x.Records > 0 && x.Key == y.Key && contentOf(x) == contentOf(y) && lineDiffers(x, y) == ""
+}
+
+// reportDoubled reports a piece if an earlier piece at the same place has the same content and a record in common, in another object:
+// that record is there twice.
 func (g *group) reportDoubled(i int) {
 	x := &g.pieces[i]
 	for j := range g.pieces[:i] {
 		y := &g.pieces[j]
-		if y.c.at != x.c.at || !x.same(y) || !overlap(x.line(), y.line()) || len(g.doubled) >= g.a.o.MaxFindings {
+		if y.c.at != x.c.at || !x.same(y) || !overlap(x.line(), y.line()) || isOneObject(x.line(), y.line()) || len(g.doubled) >= g.a.o.MaxFindings {
 			continue
 		}
 		g.doubled = append(g.doubled, Finding{
@@ -292,8 +334,10 @@ func (g *group) reportDoubled(i int) {
 	}
 }
 
-// overlap reports whether two lines state a record in common.
-func overlap(a, b *ship.SegmentLine) bool { return max(a.First, b.First) <= min(a.Last, b.Last) }
+// overlap reports whether the objects of two lines may have a record in common.
+func overlap(a, b *ship.SegmentLine) bool {
+	return a.Records > 0 && b.Records > 0 && max(a.First, b.First) <= min(a.Last, b.Last)
+}
 
 // reportLack reports what a place lacks of a group, as Behind. What Replay has restored is no longer owed once an operator has closed
 // the chain that has it, or one of the place's own.

@@ -50,7 +50,6 @@ func (a *auditor) noteNamed(p *place, k *object.Key, e *expected) {
 		i = len(a.exts)
 		a.exts = append(a.exts, k.Ext)
 	}
-	a.objects++
 	a.mu.Unlock()
 	if i < 0 {
 		a.rec.add(Finding{Code: LineWrong, Place: p.name, Class: k.Class, Spool: k.Spool, First: k.First, Last: k.Last, Key: k.String(), Detail: "more endings of names than there can be"})

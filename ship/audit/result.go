@@ -155,6 +155,10 @@ const (
 // owner of a copy of the volume continued the chain with the same records.
 const ObjectSuperseded = "object-superseded"
 
+// ObjectNotOwed is for information: no chain of the place names the object, because an operator gave the place up after the object was
+// uploaded, and took the place back later. It has exactly the records that the chain of another place states under its key.
+const ObjectNotOwed = "object-not-owed"
+
 // Finding is one thing that keeps a chain from being complete.
 type Finding struct {
 	Verdict Verdict `json:"verdict"` // Damaged or Owed; Closed and Complete: for information
@@ -245,7 +249,7 @@ func (r *recorder) add(f Finding) {
 		if f.Verdict = Owed; closed {
 			f.Verdict = Closed
 		}
-	case ObjectSuperseded:
+	case ObjectSuperseded, ObjectNotOwed:
 		f.Verdict = Complete
 	case Open, Behind, Absent, NotAppeared, Unread, NotUnderstood, HourOpen, Reopened:
 		f.Verdict = Owed

@@ -27,21 +27,27 @@ func (a *auditor) judgeUnnamedOfGroup(ctx context.Context, g *group, p *place, k
 	open := (*walk)(nil)
 	for _, w := range g.at(p) {
 		if w.isUnproven(k.First) {
-			return a.setAside(p, unvouched{*k, size, f, nil})
+			return a.setAside(p, unvouched{key: *k, size: size, Finding: f})
 		}
 		if !w.Final && w.Last < k.First && (open == nil || open.Closed != nil) {
 			open = w
 		}
 	}
+	for _, w := range g.at(p) {
+		if w.passedOver(k) && !a.isDenied(p, k) {
+			f.Detail, f.Since = notOwed, w.Time
+			return a.setAside(p, unvouched{key: *k, size: size, Finding: f, notOwed: true})
+		}
+	}
 	if open != nil {
 		f.Detail, f.Since = "ahead of its chain's end", open.Time
 		open.noteBeyondEnd(&f)
-		return a.setAside(p, unvouched{*k, size, f, g})
+		return a.setAside(p, unvouched{key: *k, size: size, Finding: f, group: g})
 	}
 	for _, l := range g.lacks {
 		if a.places[l.at] == p && l.first <= k.First && l.last >= k.Last {
 			f.Detail, f.Since = "its records are owed here", l.since
-			return a.setAside(p, unvouched{*k, size, f, nil})
+			return a.setAside(p, unvouched{key: *k, size: size, Finding: f})
 		}
 	}
 	begun, err := p.hasRelatedBegun(ctx, k.Origin)
@@ -50,16 +56,16 @@ func (a *auditor) judgeUnnamedOfGroup(ctx context.Context, g *group, p *place, k
 	}
 	if begun {
 		f.Detail = "a chain of a related spool began during this audit"
-		return a.setAside(p, unvouched{*k, size, f, nil})
+		return a.setAside(p, unvouched{key: *k, size: size, Finding: f})
 	}
 	f.Code, f.Detail = ObjectUnknown, "no chain of its spool or of a related one names it"
-	return a.setAside(p, unvouched{*k, size, f, g})
+	return a.setAside(p, unvouched{key: *k, size: size, Finding: f, group: g})
 }
 
 // setAside reports a finding about an object or, in a deep audit or if the object's content may explain it, keeps it until the object
 // has been read.
 func (a *auditor) setAside(p *place, u unvouched) error {
-	if (a.o.Deep || u.group != nil) && len(p.later) < a.o.MaxFindings {
+	if (a.o.Deep || u.group != nil || u.notOwed) && len(p.later) < a.o.MaxFindings {
 		p.later = append(p.later, u)
 		return nil
 	}

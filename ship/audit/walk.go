@@ -28,6 +28,7 @@ type walk struct {
 	newest   *ship.Manifest // the last manifest, if there are no keys to judge signatures by
 
 	holes  []seqRange // sequence numbers that damage leaves unproven
+	passed []seqRange // not owed here: the sender's operator gave the place up, and took it back later
 	wanted map[headID]*link
 	behind owedRange
 	denied bool              // FinalWrong was reported
@@ -51,7 +52,7 @@ type position struct {
 	prev    *link  // nil before the first manifest, and after a hole
 	segment uint64 // last segment that is covered
 	started bool
-	repeats bool   // segments that are covered already are stated again, for a reason that is known or reported
+	repeats bool   // segments that are covered already are stated again, for a reason that has been reported
 	closed  uint32 // the epoch that took over, 0 for none
 	hole    *hole
 	broken  [2]*link   // two links that do not fit, until a third shows which of them is wrong
@@ -99,6 +100,7 @@ type step struct {
 	line    *ship.SegmentLine // nil: no records
 	loss    *ship.LossLine    // nil: no losses
 	at      *link
+	tallied bool    // its object is counted in its hour
 	skip    skipped // segments before this one that the chain does not state, for a reason that is known
 }
 
@@ -170,7 +172,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 				}
 				w.repeats = false
 				if s.line != nil {
-					w.judgeLine(ctx, b, f.m, s.line)
+					s.tallied = w.judgeLine(ctx, b, f.m, s.line)
 				}
 				if s.loss != nil {
 					w.Lost.Add(s.loss.Lost)
@@ -231,8 +233,8 @@ func lines(m *ship.Manifest) iter.Seq[step] {
 	}
 }
 
-// judgeLine judges a segment line by itself, and passes its object to expect.
-func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *ship.SegmentLine) {
+// judgeLine judges a segment line by itself, and passes its object to expect. tallied: the object is counted in its hour.
+func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *ship.SegmentLine) (tallied bool) {
 	for _, g := range s.Gaps {
 		w.Gaps += g.Last - g.First + 1
 		from, to := w.reached, int32(0)
@@ -245,7 +247,7 @@ func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *shi
 			"%s: they were kept, and could not be read any more when segment %d was delivered", count(g.Last-g.First+1, "record"), s.Segment)
 	}
 	if s.Records == 0 {
-		return
+		return false
 	}
 	w.Segments++
 	w.Records += s.Records
@@ -254,11 +256,12 @@ func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *shi
 	k, ok := objectOf(w.id, m, s)
 	if !ok {
 		w.reportIn(w.reached, horizon(m), LineWrong, m.Header.Epoch, s.First, s.Last, w.manifestKey(w.prev), "", "it names %s for records %d to %d of this spool", s.Key, s.First, s.Last)
-		return
+		return false
 	}
 	w.reached = k.Hour
 	w.tally(k.Hour, s.Records, s.Bytes)
 	w.expect(ctx, b, &k, s)
+	return true
 }
 
 // objectOf parses the key of a line's object. ok: the key fits the line's chain and records. If the spool had another id
