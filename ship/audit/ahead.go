@@ -87,6 +87,9 @@ func (a *auditor) findVouchers(ctx context.Context, id object.Origin, keys map[s
 	left := len(keys)
 	for _, p := range a.places {
 		for m, err := range p.readable(ctx, id) {
+			if errors.Is(err, errUnread) {
+				continue // what it names can only be decoded
+			}
 			if err != nil {
 				return err
 			}
@@ -109,7 +112,7 @@ func (a *auditor) findVouchers(ctx context.Context, id object.Origin, keys map[s
 func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *voucher) error {
 	f := u.Finding
 	bytes, content := "", error(nil)
-	err := p.request(ctx, func(ctx context.Context) error {
+	err := p.requestOf(ctx, u.Key, func(ctx context.Context) error {
 		var there ship.Object
 		var err error
 		if v == nil {
@@ -136,8 +139,13 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// The object was moved away meanwhile. Report what the listing showed.
-	case err != nil && p.illegible(ctx, u.Key, err):
-		f.Code, f.Detail = Unread, f.Detail+", and it cannot be read: "+errText(err)
+	case errors.Is(err, errUnread):
+		f.Detail += ", and it cannot be read: "
+		if f.Code == Uncovered {
+			a.reportUnread(f, f.Detail, err)
+			return nil
+		}
+		f.Detail += errText(err) // its name alone is damage, which nobody may hide by making the object unreadable
 	case err != nil:
 		return err
 	case errors.Is(content, errNotUnderstood):

@@ -103,6 +103,7 @@ func (a *auditor) listChains(ctx context.Context) {
 	}
 	wg.Wait()
 	for _, p := range a.places {
+		p.peers = a.places
 		for id := range p.chains {
 			a.spools = append(a.spools, id)
 		}

@@ -95,6 +95,10 @@ func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
 		return nil // the object is judged separately
 	}
+	if errors.Is(err, errUnread) {
+		g.a.reportUnreadObject(err)
+		return nil
+	}
 	if err == nil && lost.last > 0 {
 		x.c.report(SequenceBroken, x.c.step.at.epoch, lost.first, lost.last, x.c.manifestKey(x.c.step.at), most.c.p.name+": "+in.line.Key,
 			"it states the rest of a segment, and no other object here has these records of its beginning")

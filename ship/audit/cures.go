@@ -13,6 +13,10 @@ func closeCommand(class, spool string) string {
 const cureOfCopy = "if its host runs, or its volume is still to be adopted, do nothing; if everything that was on the volume has been delivered under the related id, " +
 	"nobody ends this chain any more: close it with " + closeIt
 
+// cureOfUnread is the cure for a document that cannot be read.
+const cureOfUnread = "read the log of this place, make the document readable again (in an archive class: restore it), and audit again; if that is impossible, copy what is left of it " +
+	"aside, and put it back from a version or backup of this place; if it is of no spool of yours, find out who has write access here"
+
 // cures says what to do about each kind of finding. No cure removes or overwrites anything: an object that an auditor finds wrong, or
 // does not know, may be the only copy of its records.
 var cures = map[string]string{

@@ -126,7 +126,7 @@ func (c *comparison) lost() (lost seqRange, all bool) {
 // each reads the object's records up to last.
 func (s stored) each(ctx context.Context, last uint64, f func(seq uint64, rec segment.Record)) error {
 	var content error
-	err := s.p.request(ctx, func(ctx context.Context) error {
+	err := s.p.requestOf(ctx, s.line.Key, func(ctx context.Context) error {
 		body, err := s.p.dest.Open(ctx, s.line.Key)
 		if err != nil {
 			return err

@@ -182,11 +182,11 @@ func (g *group) cursors() iter.Seq[*cursor] {
 
 // isDivided reports whether the records really are divided between several ids. A chain that states no segment does not count:
 // anyone could have put it there, so that the others are judged less strictly. If chains must be signed it counts, because an
-// unsigned one is damage by itself.
+// unsigned one is damage by itself. One of which nothing can be read is not.
 func (g *group) isDivided() bool {
 	n := 0
 	for _, s := range g.sides {
-		if s.steps > 0 || len(g.a.o.Keys) > 0 {
+		if s.steps > 0 || len(g.a.o.Keys) > 0 && slices.ContainsFunc(s.all, func(c *cursor) bool { return c.Manifests > 0 }) {
 			n++
 		}
 	}

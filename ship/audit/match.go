@@ -172,6 +172,10 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
 		return false // the object is judged separately
 	}
+	if errors.Is(err, errUnread) {
+		g.a.reportUnreadObject(err)
+		return false
+	}
 	g.a.check(err)
 	return err == nil && alike
 }

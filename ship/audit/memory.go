@@ -355,7 +355,7 @@ func (p *place) readManifest(ctx context.Context, id object.Origin, epoch uint32
 	if x != nil {
 		return x, nil
 	}
-	err = p.request(ctx, func(ctx context.Context) (err error) {
+	err = p.requestOf(ctx, k.String(), func(ctx context.Context) (err error) {
 		x, err = ship.ReadManifest(ctx, p.dest, id.Class, id.Spool, epoch, number)
 		return err
 	})

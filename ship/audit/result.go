@@ -143,7 +143,7 @@ const (
 	Absent      = "absent"    // another place has a chain that this one lacks
 	Uncovered   = "uncovered" // an object ahead of the chain's end
 	NotAppeared = "not-appeared"
-	Unread      = "unread" // an object is there but cannot be read: it is proven neither right nor wrong
+	Unread      = "unread" // an object, manifest, head, closing or note is there but cannot be read: it is proven neither right nor wrong
 	// NotUnderstood: this auditor does not know the version, codec, format or algorithm of something that is there. It is proven
 	// neither right nor wrong, beyond what the finding says.
 	NotUnderstood = "not-understood"
@@ -228,6 +228,9 @@ func (r *recorder) add(f Finding) {
 	}
 	if f.Cure == "" {
 		f.Cure = cures[f.Code]
+	}
+	if f.Code == Unread && !isObject(f.Key) {
+		f.Cure = cureOfUnread
 	}
 	if f.Spool != "" {
 		f.Cure = strings.Replace(f.Cure, closeIt, closeCommand(f.Class, f.Spool), 1)
