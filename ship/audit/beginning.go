@@ -52,18 +52,34 @@ func (g *group) linesBeside(x *piece) (lines []*ship.SegmentLine) {
 	return lines
 }
 
+// hasGrown reports whether a chain of the group has grown at a place during this audit. It asks once, however many rests have no
+// beginning there: each of them was read before, and so its beginning was named before.
+func (g *group) hasGrown(ctx context.Context, p *place, id object.Origin) (bool, error) {
+	if grown, ok := g.grown[p]; ok {
+		return grown, nil
+	}
+	ask := func() (bool, error) {
+		for _, w := range g.at(p) {
+			if w.prev == nil || w.Final {
+				continue
+			}
+			there, err := p.exists(ctx, object.ManifestKey(w.id.Class, w.id.Spool, w.prev.epoch, w.prev.number+1))
+			if there || err != nil {
+				return there, err
+			}
+		}
+		return p.askRelatedBegun(ctx, id)
+	}
+	grown, err := ask()
+	if err == nil {
+		g.grown[p] = grown
+	}
+	return grown, err
+}
+
 // reportBare reports a rest without its beginning, unless a chain that may have the beginning has grown during this audit.
 func (g *group) reportBare(ctx context.Context, b bareRest) error {
-	for _, w := range g.at(b.c.p) {
-		if w.prev == nil || w.Final {
-			continue
-		}
-		there, err := w.p.exists(ctx, object.ManifestKey(w.id.Class, w.id.Spool, w.prev.epoch, w.prev.number+1))
-		if there || err != nil {
-			return err
-		}
-	}
-	if begun, err := b.c.p.askRelatedBegun(ctx, b.c.id); begun || err != nil {
+	if grown, err := g.hasGrown(ctx, b.c.p, b.c.id); grown || err != nil {
 		return err
 	}
 	b.c.holes = append(b.c.holes, b.seqRange)
@@ -91,7 +107,7 @@ func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 			others = append(others, stored{x.c.p, o})
 		}
 	}
-	lost, _, err := in.unfound(ctx, in.line.First, x.line().First-1, others)
+	lost, _, err := in.unfound(ctx, in.line.First, x.line().First-1, others, false)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
 		return nil // the object is judged separately
 	}

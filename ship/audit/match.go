@@ -166,7 +166,7 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 		a, b = b, a // a is the one that may be a rest
 	}
 	alike, err := a.p.kept.once("alike "+a.line.Key+" "+b.p.name+" "+b.line.Key, func() (bool, error) {
-		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b})
+		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b}, true)
 		return all && lost.last == 0, err
 	})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {

@@ -43,8 +43,9 @@ type place struct {
 	later []unvouched // objects without a manifest that are to be read
 
 	chains map[object.Origin]*listedChain
-	peers  []*place         // all that are audited, once their chains were listed
-	epochs map[epochID]bool // epochs whose objects were listed, but no chain: whether one has begun since
+	peers  []*place                 // all that are audited, once their chains were listed
+	epochs map[epochID]bool         // epochs whose objects were listed, but no chain: whether one has begun since
+	latest map[object.Origin]uint32 // the last epoch of such a spool when its chain was listed again, 0 for none
 
 	mu       sync.Mutex
 	walks    map[object.Origin]*walk
@@ -55,7 +56,7 @@ func newPlace(o *Options, p Place, kept *memory) *place {
 	d := &counted{Guarded: ship.Guard(p.Destination, nil)} // the error says what has panicked
 	l := &place{
 		o: o, name: p.Name, dest: d, lister: lister{all: d.List}, kept: kept, slots: make(chan struct{}, o.Workers), requests: &d.n,
-		chains: map[object.Origin]*listedChain{}, walks: map[object.Origin]*walk{}, epochs: map[epochID]bool{},
+		chains: map[object.Origin]*listedChain{}, walks: map[object.Origin]*walk{}, epochs: map[epochID]bool{}, latest: map[object.Origin]uint32{},
 	}
 	if _, ok := p.Destination.(ship.ListerAfter); ok {
 		l.lister.after = d.ListAfter

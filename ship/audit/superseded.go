@@ -198,7 +198,7 @@ func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (
 	var lost seqRange
 	all := false
 	if err == nil && content == nil && there.Size <= u.size {
-		lost, all, err = stored{p, &line}.unfound(ctx, line.First, line.Last, others)
+		lost, all, err = stored{p, &line}.unfound(ctx, line.First, line.Last, others, true)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify), errors.Is(err, errNotUnderstood), errors.Is(err, errUnread):
