@@ -26,6 +26,7 @@ type group struct {
 	doubled []Finding
 	bare    []bareRest
 	grown   map[*place]bool // the answers of hasGrown
+	copies  map[*place]copiesHere
 	lacks   []*lack
 	current map[mate]*lack   // the lack that the next segment may extend
 	mates   map[mate]*cursor // the chain of another place that a chain's records were found in last
@@ -70,7 +71,7 @@ func (a *auditor) groups() iter.Seq[[]object.Origin] {
 // judgeGroup judges the chains of a group at all places, side by side. It aligns them by segment number, because manifests and
 // epochs are divided differently at each place: each place gets segments at its own pace.
 func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
-	g := &group{a: a, here: make([]bool, len(a.places)), pairs: map[mate]*cursor{}, grown: map[*place]bool{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
+	g := &group{a: a, here: make([]bool, len(a.places)), pairs: map[mate]*cursor{}, grown: map[*place]bool{}, copies: map[*place]copiesHere{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
 	defer func() {
 		for c := range g.cursors() {
 			c.stop()
