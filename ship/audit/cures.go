@@ -47,5 +47,6 @@ var cures = map[string]string{
 	Unread:           "read the log of this place, and audit again; keep the object; if it can no longer be read there, move it to a key outside class=, then replay the range from a place that has it",
 	NotAppeared:      "look for its host and its volume: nothing of it has ever arrived",
 	NotUnderstood:    "use an auditor that knows it: a newer one or, for an older version, the one of the program that wrote it; keep everything as it is",
+	Crowded:          "find out who has write access here, and which of these classes are yours; audit each of those by itself (-class)",
 	HourOpen:         "ask again when the hour is over",
 }

@@ -42,10 +42,11 @@ type place struct {
 
 	later []unvouched // objects without a manifest that are to be read
 
-	chains map[object.Origin]*listedChain
-	peers  []*place                 // all that are audited, once their chains were listed
-	epochs map[epochID]bool         // epochs whose objects were listed, but no chain: whether one has begun since
-	latest map[object.Origin]uint32 // the last epoch of such a spool when its chain was listed again, 0 for none
+	chains  map[object.Origin]*listedChain
+	classes map[string]bool          // whose idle hours are listed in turn: see boundClasses
+	peers   []*place                 // all that are audited, once their chains were listed
+	epochs  map[epochID]bool         // epochs whose objects were listed, but no chain: whether one has begun since
+	latest  map[object.Origin]uint32 // the last epoch of such a spool when its chain was listed again, 0 for none
 
 	mu       sync.Mutex
 	walks    map[object.Origin]*walk

@@ -149,6 +149,7 @@ const (
 	NotUnderstood = "not-understood"
 	HourOpen      = "hour-open" // the hour of Options.Hour is not over
 	Reopened      = "reopened"  // a spool that was closed has delivered again
+	Crowded       = "crowded"   // a place has more classes of its own than are judged hour by hour
 )
 
 // ObjectSuperseded is for information: each record of the object is in other objects that chains name. It was uploaded before the
@@ -250,7 +251,7 @@ func (r *recorder) add(f Finding) {
 		}
 	case ObjectSuperseded:
 		f.Verdict = Complete
-	case Open, Behind, Absent, NotAppeared, Unread, NotUnderstood, HourOpen, Reopened:
+	case Open, Behind, Absent, NotAppeared, Unread, NotUnderstood, HourOpen, Reopened, Crowded:
 		f.Verdict = Owed
 	}
 	r.mu.Lock()
@@ -298,13 +299,14 @@ func (r *recorder) verdict(id chainID) Verdict {
 	return Complete
 }
 
-// spansOf returns the spans of hours that concern a class.
-func (r *recorder) spansOf(class string) map[span]Verdict {
-	all := map[span]Verdict{}
+// spansByClass returns the spans of hours by class; "" has those that concern all classes.
+func (r *recorder) spansByClass() map[string]map[span]Verdict {
+	all := map[string]map[span]Verdict{}
 	for s, v := range r.spans {
-		if s.class == class || s.class == "" {
-			all[s] = v
+		if all[s.class] == nil {
+			all[s.class] = map[span]Verdict{}
 		}
+		all[s.class][s] = v
 	}
 	return all
 }
