@@ -89,6 +89,9 @@ func (a *auditor) findVouchers(ctx context.Context, id object.Origin, keys map[s
 	left := len(keys)
 	for _, p := range a.places {
 		for m, err := range p.readable(ctx, id) {
+			if errors.Is(err, errUnread) {
+				continue // what it names can only be decoded
+			}
 			if err != nil {
 				return err
 			}
@@ -109,7 +112,7 @@ func (a *auditor) findVouchers(ctx context.Context, id object.Origin, keys map[s
 
 // readUnvouched reads one object. content is what is wrong with its records, bytes how it differs otherwise from the voucher's line.
 func (p *place) readUnvouched(ctx context.Context, u *unvouched, v *voucher) (bytes string, content, err error) {
-	err = p.request(ctx, func(ctx context.Context) (err error) {
+	err = p.requestOf(ctx, u.Key, func(ctx context.Context) (err error) {
 		var there ship.Object
 		if v == nil {
 			there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.survey(ctx, r, &u.key, nil) })
@@ -142,7 +145,7 @@ func (a *auditor) explainNotOwed(ctx context.Context, p *place, u unvouched, v *
 	}
 	done, err = p.kept.once(u.Key, func() (bool, error) {
 		_, content, err := p.readUnvouched(ctx, &u, v)
-		if errors.Is(err, fs.ErrNotExist) || err != nil && p.illegible(ctx, u.Key, err) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errUnread) {
 			return false, nil
 		}
 		return content == nil, err
@@ -172,8 +175,13 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// The object was moved away meanwhile. Report what the listing showed.
-	case err != nil && p.illegible(ctx, u.Key, err):
-		f.Code, f.Detail = Unread, f.Detail+", and it cannot be read: "+errText(err)
+	case errors.Is(err, errUnread):
+		f.Detail += ", and it cannot be read: "
+		if f.Code == Uncovered {
+			a.reportUnread(f, f.Detail, err)
+			return nil
+		}
+		f.Detail += errText(err) // its name alone is damage, which nobody may hide by making the object unreadable
 	case err != nil:
 		return err
 	case errors.Is(content, errNotUnderstood):

@@ -34,6 +34,7 @@ type auditor struct {
 	told    map[object.Origin]foundHead // the strays with the highest Last at a place without a chain of their spool
 	lacks   []*lack                     // what places lack of groups
 	kin     map[object.Origin]*group    // groups of several ids, by lineage
+	crowded map[string]bool             // classes whose idle hours are not judged: see boundClasses
 }
 
 // Run audits the places. An error means that the audit could not be done: the options cannot be used (ErrOptions), or a request to a
@@ -49,7 +50,7 @@ func runWith(ctx context.Context, o *Options, kept []*memory, report func(i int,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &auditor{o: opts, rec: newRecorder(&opts), fail: cancel, seen: map[string]bool{}, told: map[object.Origin]foundHead{}, kin: map[object.Origin]*group{}}
+	a := &auditor{o: opts, rec: newRecorder(&opts), fail: cancel, seen: map[string]bool{}, told: map[object.Origin]foundHead{}, kin: map[object.Origin]*group{}, crowded: map[string]bool{}}
 	compareFolders(kept)
 	for i, p := range opts.Places {
 		var m *memory
@@ -103,6 +104,7 @@ func (a *auditor) listChains(ctx context.Context) {
 	}
 	wg.Wait()
 	for _, p := range a.places {
+		p.peers = a.places
 		for id := range p.chains {
 			a.spools = append(a.spools, id)
 		}
@@ -137,6 +139,7 @@ func (a *auditor) judgeChains(ctx context.Context) {
 	for _, h := range a.strays {
 		a.check(a.reportStray(ctx, h))
 	}
+	a.boundClasses()
 	a.checkHour(time.Now())
 	for _, id := range a.spools {
 		for _, p := range a.places {

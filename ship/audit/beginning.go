@@ -61,18 +61,44 @@ func (g *group) linesBeside(x *piece) (lines []*ship.SegmentLine) {
 	return lines
 }
 
-// reportBare reports a rest without its beginning, unless a chain that may have the beginning has grown during this audit.
-func (g *group) reportBare(ctx context.Context, b bareRest) error {
-	for _, w := range g.at(b.c.p) {
-		if w == b.c.walk || w.prev == nil || w.Final { // no chain goes back
+// growth is what has grown at a place during this audit.
+type growth struct {
+	chains []*walk // of a group: two are enough to know that one is not the chain that asks
+	begun  bool    // a related chain, or a later epoch of one
+}
+
+// grownAt asks whether a chain of the group has grown at a place during this audit. It asks once, however many rests have no beginning
+// there: each of them was read before, and so its beginning was named before.
+func (g *group) grownAt(ctx context.Context, p *place, id object.Origin) (*growth, error) {
+	if known := g.grown[p]; known != nil {
+		return known, nil
+	}
+	now := new(growth)
+	for _, w := range g.at(p) {
+		if w.prev == nil || w.Final || len(now.chains) == 2 {
 			continue
 		}
-		there, err := w.p.exists(ctx, object.ManifestKey(w.id.Class, w.id.Spool, w.prev.epoch, w.prev.number+1))
-		if there || err != nil {
-			return err
+		there, err := p.exists(ctx, object.ManifestKey(w.id.Class, w.id.Spool, w.prev.epoch, w.prev.number+1))
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			now.chains = append(now.chains, w)
 		}
 	}
-	if begun, err := b.c.p.askRelatedBegun(ctx, b.c.id); begun || err != nil {
+	var err error
+	if now.begun, err = p.askRelatedBegun(ctx, id); err != nil {
+		return nil, err
+	}
+	g.grown[p] = now
+	return now, nil
+}
+
+// reportBare reports a rest without its beginning, unless a chain that may have the beginning has grown during this audit.
+func (g *group) reportBare(ctx context.Context, b bareRest) error {
+	grown, err := g.grownAt(ctx, b.c.p, b.c.id)
+	// Its own chain cannot have the beginning: no chain goes back.
+	if err != nil || grown.begun || slices.ContainsFunc(grown.chains, func(w *walk) bool { return w != b.c.walk }) {
 		return err
 	}
 	b.c.holes = append(b.c.holes, b.seqRange)
@@ -100,9 +126,13 @@ func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 			others = append(others, stored{x.c.p, o})
 		}
 	}
-	lost, _, err := in.unfound(ctx, in.line.First, x.line().First-1, others)
+	lost, _, err := in.unfound(ctx, in.line.First, x.line().First-1, others, false)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
 		return nil // the object is judged separately
+	}
+	if errors.Is(err, errUnread) {
+		g.a.reportUnreadObject(err)
+		return nil
 	}
 	if err == nil && lost.last > 0 {
 		x.c.report(SequenceBroken, x.c.step.at.epoch, lost.first, lost.last, x.c.manifestKey(x.c.step.at), most.c.p.name+": "+in.line.Key,

@@ -67,13 +67,26 @@ func (l *listedChain) hasEpoch(n uint32) bool {
 }
 
 // begun reports whether there is any manifest.
-func (l *listedChain) begun() bool {
+func (l *listedChain) begun() bool { return l.begins() != nil }
+
+// begins returns the first epoch with a manifest, nil if there is none.
+func (l *listedChain) begins() *listedEpoch {
 	for _, e := range l.epochs {
 		if len(e.runs) > 0 {
-			return true
+			return e
 		}
 	}
-	return false
+	return nil
+}
+
+// ends returns the last epoch with a manifest, nil if there is none.
+func (l *listedChain) ends() *listedEpoch {
+	for _, e := range slices.Backward(l.epochs) {
+		if len(e.runs) > 0 {
+			return e
+		}
+	}
+	return nil
 }
 
 // relatives returns the ids of the other spools of a group that have a chain at a place.

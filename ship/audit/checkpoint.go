@@ -217,13 +217,13 @@ func (w *walk) resume(ctx context.Context) error {
 		return nil
 	}
 	var m *ship.Manifest
-	err := w.p.request(ctx, func(ctx context.Context) (err error) {
+	err := w.p.requestOf(ctx, object.ManifestKey(w.id.Class, w.id.Spool, k.Epoch, k.Number), func(ctx context.Context) (err error) {
 		m, err = ship.ReadManifest(ctx, w.p.dest, w.id.Class, w.id.Spool, k.Epoch, k.Number)
 		return err
 	})
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify):
-		return nil // the chain is damaged, and will be judged from its beginning
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify), errors.Is(err, errUnread):
+		return nil // the chain is damaged, or nothing shows that it is the same, and it will be judged from its beginning
 	case err != nil:
 		return err
 	}
@@ -247,6 +247,14 @@ func (w *walk) openBatch(l *link) *batch {
 		w.batches = append(w.batches, b)
 	}
 	return b
+}
+
+// keepMark keeps the mark where it is from now on. The objects of a manifest that cannot be read are examined by the next audit that can
+// read it, so no mark may be after that manifest.
+func (w *walk) keepMark() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stuck = true
 }
 
 // update changes a batch, and advances the mark past the batches that are done.

@@ -151,7 +151,7 @@ func (c *closer) before(ctx context.Context, l *listedChain, closure *Closure) (
 	want := &closure.Closing
 	for _, key := range l.closings {
 		have, err := c.p.readClosing(ctx, c.id, key)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errUnread) {
 			continue // an audit says what is wrong with it
 		}
 		if err != nil {

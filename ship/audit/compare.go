@@ -262,16 +262,41 @@ func (a *auditor) reportOwed(c *walk) {
 	}
 }
 
-// copiesAt returns the related spools that have a chain at the place of c.
+// maxNamed is how many related spools a finding names.
+const maxNamed = 5
+
+// copiesHere is the related spools that have a chain at a place: how many, and the first of them.
+type copiesHere struct {
+	ids []string
+	n   int
+}
+
+// copiesAt names the related spools that have a chain at the place of c. It names only some: there may be very many, and each of their
+// chains that is open has a finding.
 func (a *auditor) copiesAt(c *walk) (ids []string) {
 	g := a.kin[c.id.Lineage()]
 	if g == nil {
 		return nil
 	}
-	for _, w := range g.at(c.p) {
-		if w.id != c.id && w.Manifests > 0 {
-			ids = append(ids, w.id.Spool)
+	here, ok := g.copies[c.p]
+	if !ok {
+		for _, w := range g.at(c.p) {
+			if w.Manifests == 0 {
+				continue
+			}
+			if here.n++; len(here.ids) <= maxNamed { // one more, since c itself is not named
+				here.ids = append(here.ids, w.id.Spool)
+			}
 		}
+		g.copies[c.p] = here
+	}
+	for _, id := range here.ids {
+		if id != c.id.Spool && len(ids) < maxNamed {
+			ids = append(ids, id)
+		}
+	}
+	if more := here.n - 1 - len(ids); more > 0 {
+		ids = append(ids, fmt.Sprintf("and %d more", more))
 	}
 	return ids
 }

@@ -18,6 +18,10 @@ const cureOfCopy = "if its host runs and calls this place by the same name as be
 const cureOfNotOwed = "audit this place together with one that was given these records: its chain shows whether they are right; otherwise keep the object, " +
 	"because it may be the only copy, and move it to a key outside class="
 
+// cureOfUnread is the cure for a document that cannot be read.
+const cureOfUnread = "read the log of this place, make the document readable again (in an archive class: restore it), and audit again; if that is impossible, copy what is left of it " +
+	"aside, and put it back from a version or backup of this place; if it is of no spool of yours, find out who has write access here"
+
 // cures says what to do about each kind of finding. No cure removes or overwrites anything: an object that an auditor finds wrong, or
 // does not know, may be the only copy of its records.
 var cures = map[string]string{
@@ -49,5 +53,6 @@ var cures = map[string]string{
 	Unread:           "read the log of this place, and audit again; keep the object; if it can no longer be read there, move it to a key outside class=, then replay the range from a place that has it",
 	NotAppeared:      "look for its host and its volume: nothing of it has ever arrived",
 	NotUnderstood:    "use an auditor that knows it: a newer one or, for an older version, the one of the program that wrote it; keep everything as it is",
+	Crowded:          "find out who has write access here, and which of these classes are yours; audit each of those by itself (-class)",
 	HourOpen:         "ask again when the hour is over",
 }

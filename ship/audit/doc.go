@@ -56,6 +56,10 @@
 // is one that the sender is still delivering: the auditor reports it as owed. Before it calls anything missing, the auditor asks for
 // it once more by name; before it calls anything damaged, it reads it once more.
 //
+// If one object or document cannot be read, although its place answers otherwise, that is a finding (Unread): it is owed, because
+// it is proven neither right nor wrong, and the audit of everything else goes on. If the place lets nothing be read, [Run] returns
+// an error.
+//
 // # Hours
 //
 // [Result].Hours judges every hour of every class, or only that of [Options].Hour. An hour is complete if it is over, if at every
@@ -79,8 +83,8 @@
 //
 // # The way through the files
 //
-// From the outside in. options.go and audit.go are Run and its four phases; place.go makes requests to a place. Phase one,
-// catalogue.go, lists the chains.
+// From the outside in. options.go and audit.go are Run and its four phases; place.go makes requests to a place, and
+// unread.go tells a key that cannot be read from a place that does not answer. Phase one, catalogue.go, lists the chains.
 //
 // Phase two judges chains. group.go reads the chains of a spool and its copies side by side. walk.go follows one chain at one place;
 // link.go judges a manifest by the previous ones and sign.go its signature; checkpoint.go notes how far it has got. compare.go

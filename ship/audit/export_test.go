@@ -8,6 +8,17 @@ func Cures() map[string]string { return cures }
 // KeepLess bounds what an audit keeps of a catalogue.
 func KeepLess(o *Options) { o.maxKept = 100 }
 
+// FewClasses bounds the classes of a place that are judged hour by hour.
+func FewClasses(o *Options) { o.maxClasses = 3 }
+
+// Folders returns how many folders of hours a Watcher remembers.
+func Folders(w *Watcher) (n int) {
+	for _, m := range w.kept {
+		n += len(m.folders)
+	}
+	return n
+}
+
 // Forget makes the next Step a full audit.
 func Forget(w *Watcher) { w.kept = nil }
 

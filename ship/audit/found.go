@@ -27,8 +27,9 @@ const maxCompared = 64 * comparedAtOnce
 
 // unfound looks in other objects for each record of a range of an object, with the same number, time, attributes and payload. lost is the
 // first run of records that none of them has; all reports whether the object itself has all records of the range. Records that were damaged
-// before one of the others was delivered are not looked for.
-func (s stored) unfound(ctx context.Context, first, last uint64, others []stored) (lost seqRange, all bool, err error) {
+// before one of the others was delivered are not looked for. needAll: if the object itself lacks a record, nothing else matters, and unfound
+// does not go on. A name may promise many more records than there are.
+func (s stored) unfound(ctx context.Context, first, last uint64, others []stored, needAll bool) (lost seqRange, all bool, err error) {
 	all = true
 	if last-first >= maxCompared {
 		return lost, false, fmt.Errorf("%d records are too many to be compared: %w", last-first, errNotUnderstood)
@@ -45,6 +46,11 @@ func (s stored) unfound(ctx context.Context, first, last uint64, others []stored
 			for _, g := range o.line.Gaps {
 				c.skip(g)
 			}
+		}
+		if _, whole := c.lost(); needAll && !whole {
+			return seqRange{}, false, nil
+		}
+		for _, o := range others {
 			if o.line.First > c.last || o.line.Last < c.first {
 				continue
 			}
@@ -126,7 +132,7 @@ func (c *comparison) lost() (lost seqRange, all bool) {
 // each reads the object's records up to last.
 func (s stored) each(ctx context.Context, last uint64, f func(seq uint64, rec segment.Record)) error {
 	var content error
-	err := s.p.request(ctx, func(ctx context.Context) error {
+	err := s.p.requestOf(ctx, s.line.Key, func(ctx context.Context) error {
 		body, err := s.p.dest.Open(ctx, s.line.Key)
 		if err != nil {
 			return err

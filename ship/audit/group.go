@@ -25,6 +25,8 @@ type group struct {
 	diffs   []difference
 	doubled []Finding
 	bare    []bareRest
+	grown   map[*place]*growth // the answers of grownAt
+	copies  map[*place]copiesHere
 	lacks   []*lack
 	current map[mate]*lack   // the lack that the next segment may extend
 	mates   map[mate]*cursor // the chain of another place that a chain's records were found in last
@@ -69,7 +71,7 @@ func (a *auditor) groups() iter.Seq[[]object.Origin] {
 // judgeGroup judges the chains of a group at all places, side by side. It aligns them by segment number, because manifests and
 // epochs are divided differently at each place: each place gets segments at its own pace.
 func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
-	g := &group{a: a, here: make([]bool, len(a.places)), pairs: map[mate]*cursor{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
+	g := &group{a: a, here: make([]bool, len(a.places)), pairs: map[mate]*cursor{}, grown: map[*place]*growth{}, copies: map[*place]copiesHere{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
 	defer func() {
 		for c := range g.cursors() {
 			c.stop()
@@ -194,11 +196,11 @@ func (s *side) statesRest(low uint64) bool {
 
 // isDivided reports whether the records really are divided between several ids. A chain that states no segment does not count:
 // anyone could have put it there, so that the others are judged less strictly. If chains must be signed it counts, because an
-// unsigned one is damage by itself.
+// unsigned one is damage by itself. One of which nothing can be read is not.
 func (g *group) isDivided() bool {
 	n := 0
 	for _, s := range g.sides {
-		if s.steps > 0 || len(g.a.o.Keys) > 0 {
+		if s.steps > 0 || len(g.a.o.Keys) > 0 && slices.ContainsFunc(s.all, func(c *cursor) bool { return c.Manifests > 0 }) {
 			n++
 		}
 	}
@@ -214,7 +216,10 @@ func (g *group) report(ctx context.Context) {
 		g.a.mu.Unlock()
 	}
 	for _, b := range g.bare {
-		g.a.check(g.reportBare(ctx, b))
+		if err := g.reportBare(ctx, b); err != nil {
+			g.a.check(err)
+			return
+		}
 	}
 	if g.divided = g.isDivided(); !g.divided {
 		for _, s := range g.sides {

@@ -490,3 +490,23 @@ func TestGroupCheckpoint(t *testing.T) {
 		}
 	}
 }
+
+// TestManyCopies: the finding about an open chain names only some of the related spools, however many there are.
+func TestManyCopies(t *testing.T) {
+	p := places{"s3": shiptest.Memory()}
+	x := newChain(t, p, "s3", nil).add(2, nil)
+	for i := range 20 {
+		x.branch(10+i, "x", 2, 20)
+	}
+	r := p.audit(t)
+	wants(t, r, audit.Owed, audit.Open)
+	if len(r.Findings) != 21 {
+		t.Fatalf("%+v", r.Findings)
+	}
+	for _, f := range r.Findings {
+		_, list, _ := strings.Cut(f.Detail, "as spool ")
+		if strings.Count(list, ", ") != 5 || !strings.HasSuffix(list, ", and 15 more") || strings.Contains(list, f.Spool) {
+			t.Errorf("%s: %s", f.Spool, f.Detail)
+		}
+	}
+}

@@ -60,6 +60,8 @@ func (a *auditor) checkHeads(ctx context.Context, id object.Origin, all []*curso
 						code = NotUnderstood
 					}
 					a.rec.add(Finding{Code: code, Place: t.p.name, Class: id.Class, Spool: id.Spool, Epoch: t.epoch, Key: key, Detail: err.Error()})
+				case errors.Is(err, errUnread):
+					a.reportUnread(Finding{Class: id.Class, Spool: id.Spool, Epoch: t.epoch}, "", err)
 				case err != nil:
 					a.check(err)
 				default:
@@ -99,7 +101,7 @@ func (p *place) readHead(ctx context.Context, id object.Origin, epoch uint32, l 
 }
 
 func (p *place) readHeadOf(ctx context.Context, id object.Origin, epoch uint32, l listedHead, key string) (h *ship.Head, err error) {
-	err = p.request(ctx, func(ctx context.Context) error {
+	err = p.requestOf(ctx, key, func(ctx context.Context) error {
 		body, err := p.dest.Open(ctx, key)
 		if err != nil {
 			return err

@@ -145,16 +145,13 @@ type evidence struct {
 	heard   *walk // whose last manifest is the latest
 }
 
-// evidenceOf returns the evidence in the chains of a class, "" for all.
-func (a *auditor) evidenceOf(class string) (e evidence) {
+// evidenceOf returns the evidence in some chains, by place.
+func evidenceOf(walks [][]*walk) (e evidence) {
 	better := func(w, old *walk, by int) bool {
 		return old == nil || cmp.Or(by, strings.Compare(old.p.name+old.Spool, w.p.name+w.Spool)) > 0
 	}
-	for _, p := range a.places {
-		for id, w := range p.walks {
-			if class != "" && id.Class != class {
-				continue
-			}
+	for _, at := range walks {
+		for _, w := range at {
 			if e.reached == nil || better(w, e.reached, cmp.Compare(w.reached, e.reached.reached)) {
 				e.reached = w
 			}
@@ -164,6 +161,29 @@ func (a *auditor) evidenceOf(class string) (e evidence) {
 		}
 	}
 	return e
+}
+
+// allWalks returns all chains, by place.
+func (a *auditor) allWalks() [][]*walk {
+	all := make([][]*walk, len(a.places))
+	for i, p := range a.places {
+		all[i] = slices.Collect(maps.Values(p.walks))
+	}
+	return all
+}
+
+// walksByClass returns the chains of each class, by place.
+func (a *auditor) walksByClass() map[string][][]*walk {
+	all := map[string][][]*walk{}
+	for i, p := range a.places {
+		for id, w := range p.walks {
+			if all[id.Class] == nil {
+				all[id.Class] = make([][]*walk, len(a.places))
+			}
+			all[id.Class][i] = append(all[id.Class][i], w)
+		}
+	}
+	return all
 }
 
 // hasSeenEnd returns a sender that has seen the end of an hour, nil if there is none.
@@ -203,7 +223,7 @@ func (a *auditor) checkHour(now time.Time) {
 	if a.o.Hour.IsZero() {
 		return
 	}
-	f, open := hourOpen(object.HourOf(a.o.Hour), now, a.evidenceOf(""))
+	f, open := hourOpen(object.HourOf(a.o.Hour), now, evidenceOf(a.allWalks()))
 	if !open {
 		return
 	}
@@ -215,23 +235,70 @@ func (a *auditor) checkHour(now time.Time) {
 	}
 }
 
+// maxClasses is how many classes a place may have that no other place has, and have each of their hours judged. A class has some 840 idle
+// hours, and somebody who can write here can make as many classes as they like.
+const maxClasses = 256
+
+// boundClasses finds the classes whose idle hours are judged: those with a manifest that can be read. If a place has more than
+// Options.maxClasses that no other place has, all hours of the others, in the order of their names, are owed.
+func (a *auditor) boundClasses() {
+	places := map[string]int{}
+	for _, p := range a.places {
+		p.classes = map[string]bool{}
+		for id, w := range p.walks {
+			if w.Manifests > 0 && !p.classes[id.Class] {
+				p.classes[id.Class] = true
+				places[id.Class]++
+			}
+		}
+	}
+	for _, p := range a.places {
+		var own []string
+		for class := range p.classes {
+			if places[class] == 1 {
+				own = append(own, class)
+			}
+		}
+		if len(own) <= a.o.maxClasses {
+			continue
+		}
+		slices.Sort(own)
+		beyond := own[a.o.maxClasses:]
+		for _, class := range beyond {
+			delete(p.classes, class)
+			a.crowded[class] = true
+		}
+		for id := range p.walks {
+			if a.crowded[id.Class] {
+				a.rec.atLeast(chainID{p.name, id}, Owed, span{class: id.Class})
+			}
+		}
+		a.rec.add(Finding{
+			Code: Crowded, Place: p.name, Class: beyond[0],
+			Detail: fmt.Sprintf("%d classes are here and at no other place; all hours of the last %d of them in the order of their names, from %s on, are owed, and their idle hours are neither listed nor reported", len(own), len(beyond), beyond[0]),
+		})
+	}
+}
+
 // judgeHours judges every hour of every class that has objects or findings. From the first hour with objects on, but at most calendar
 // hours back, it also judges the others.
 func (a *auditor) judgeHours(now time.Time) []HourReport {
 	all := []HourReport{}
+	byClass, spans := a.walksByClass(), a.rec.spansByClass()
 	for _, class := range a.classes() {
-		tallies := a.tallies(class)
-		spans := a.rec.spansOf(class)
+		walks := byClass[class]
+		tallies, judged := tallies(walks), newHourSpans(spans[""], spans[class])
 		hours := map[int32]bool{}
 		first := object.HourOf(now)
 		for h := range tallies {
 			hours[h] = true
 			first = min(first, h)
 		}
-		for s := range spans {
-			if s.from != 0 && s.from == s.to {
-				hours[s.from] = true
-			}
+		for h := range judged.single {
+			hours[h] = true
+		}
+		if a.crowded[class] {
+			first = object.HourOf(now)
 		}
 		for h := max(first, object.HourOf(now)-calendar); h <= object.HourOf(now); h++ {
 			hours[h] = true
@@ -239,21 +306,46 @@ func (a *auditor) judgeHours(now time.Time) []HourReport {
 		if !a.o.Hour.IsZero() {
 			hours = map[int32]bool{object.HourOf(a.o.Hour): true}
 		}
-		e := a.evidenceOf(class)
+		e := evidenceOf(walks)
 		for _, h := range slices.Sorted(maps.Keys(hours)) {
-			r := HourReport{Class: class, Hour: beginOf(h), Verdict: Complete, Tally: tallies[h]}
+			r := HourReport{Class: class, Hour: beginOf(h), Verdict: judged.worst(h), Tally: tallies[h]}
 			if _, open := hourOpen(h, now, e); open {
-				r.Verdict = Owed
-			}
-			for s, v := range spans {
-				if s.has(h) {
-					r.Verdict = r.Verdict.worse(v)
-				}
+				r.Verdict = r.Verdict.worse(Owed)
 			}
 			all = append(all, r)
 		}
 	}
 	return all
+}
+
+// hourSpans is the verdicts on the hours of a class: on single ones, and on longer spans.
+type hourSpans struct {
+	single map[int32]Verdict
+	long   map[span]Verdict
+}
+
+func newHourSpans(all ...map[span]Verdict) hourSpans {
+	x := hourSpans{map[int32]Verdict{}, map[span]Verdict{}}
+	for _, spans := range all {
+		for s, v := range spans {
+			if s.from != 0 && s.from == s.to {
+				x.single[s.from] = cmp.Or(x.single[s.from], Complete).worse(v)
+			} else {
+				x.long[s] = v
+			}
+		}
+	}
+	return x
+}
+
+func (x hourSpans) worst(hour int32) Verdict {
+	v := cmp.Or(x.single[hour], Complete)
+	for s, o := range x.long {
+		if s.has(hour) {
+			v = v.worse(o)
+		}
+	}
+	return v
 }
 
 // classes returns the classes that have chains, sorted.
@@ -267,14 +359,11 @@ func (a *auditor) classes() (all []string) {
 }
 
 // tallies returns, for each hour of a class, the counts of the place whose chains name the most.
-func (a *auditor) tallies(class string) map[int32]Tally {
+func tallies(walks [][]*walk) map[int32]Tally {
 	most := map[int32]Tally{}
-	for _, p := range a.places {
+	for _, at := range walks {
 		sum := map[int32]Tally{}
-		for id, w := range p.walks {
-			if id.Class != class {
-				continue
-			}
+		for _, w := range at {
 			for h, t := range w.hours {
 				s := sum[h]
 				sum[h] = Tally{s.Objects + t.Objects, s.Records + t.Records, s.Bytes + t.Bytes}

@@ -19,6 +19,7 @@ func (w *walk) noteUnreadable(f fetched) {
 		return
 	}
 	w.reportHole(0)
+	w.keepMark()
 	h := &hole{from: f.number, to: max(f.number, f.to)}
 	h.Finding = Finding{
 		Code: ManifestDamaged, Place: w.p.name, Class: w.id.Class, Spool: w.id.Spool, Epoch: f.epoch,
@@ -28,6 +29,8 @@ func (w *walk) noteUnreadable(f fetched) {
 	switch {
 	case errors.Is(f.err, fs.ErrNotExist):
 		h.Code = ManifestMissing
+	case errors.Is(f.err, errUnread):
+		h.Code, h.Detail = Unread, errText(f.err)
 	case errors.Is(f.err, ship.ErrVersion):
 		h.Code, h.Detail = NotUnderstood, f.err.Error()
 	default:

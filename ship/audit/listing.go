@@ -185,26 +185,47 @@ type epochID struct {
 const maxEpochs = 1 << 16
 
 // hasBegun reports whether there is now a manifest of an epoch that may name an object: the object's own epoch, or a later one
-// of its spool.
+// of its spool. It lists each chain once, however many epochs the names of objects have, and then asks only for the first manifest of
+// an epoch that was not there.
 func (p *place) hasBegun(ctx context.Context, k *object.Key) (begun bool, err error) {
 	// An earlier answer will do: if there was no chain then, an object that was there before belongs to none.
+	latest, listed := p.latest[k.Origin]
+	if !listed {
+		if latest, err = p.lastEpoch(ctx, k.Origin); err != nil {
+			return false, err
+		}
+		if len(p.latest) >= maxEpochs {
+			clear(p.latest)
+		}
+		p.latest[k.Origin] = latest
+	}
 	id := epochID{k.Origin, k.Epoch}
-	if begun, ok := p.epochs[id]; ok {
-		return begun, nil
+	if begun, known := p.epochs[id]; known || latest >= k.Epoch {
+		return begun || latest >= k.Epoch, nil
+	}
+	if listed { // earlier: the epoch may have begun since
+		if begun, err = p.exists(ctx, object.ManifestKey(k.Class, k.Spool, k.Epoch, 0)); err != nil {
+			return false, err
+		}
 	}
 	if len(p.epochs) >= maxEpochs {
 		clear(p.epochs)
 	}
-	defer func() { p.epochs[id] = begun }()
-	for e, err := range p.list(ctx, k.ChainPrefix()) {
+	p.epochs[id] = begun
+	return begun, nil
+}
+
+// lastEpoch lists the chain of a spool, and returns its last epoch with a manifest, 0 if there is none.
+func (p *place) lastEpoch(ctx context.Context, id object.Origin) (last uint32, err error) {
+	for e, err := range p.list(ctx, id.ChainPrefix()) {
 		if err != nil {
-			return false, err
+			return 0, err
 		}
-		if m, ok := object.ParseChainKey(e.Key); ok && m.Head == "" && m.Epoch >= k.Epoch {
-			return true, nil
+		if m, ok := object.ParseChainKey(e.Key); ok && m.Head == "" {
+			last = max(last, m.Epoch)
 		}
 	}
-	return false, nil
+	return last, nil
 }
 
 // isUnproven reports whether damage to the chain leaves a record unproven.

@@ -173,11 +173,15 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 		a, b = b, a // a is the one that may be a rest
 	}
 	alike, err := a.p.kept.once("alike "+a.line.Key+" "+b.p.name+" "+b.line.Key, func() (bool, error) {
-		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b})
+		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b}, true)
 		return all && lost.last == 0, err
 	})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
 		return false // the object is judged separately
+	}
+	if errors.Is(err, errUnread) {
+		g.a.reportUnreadObject(err)
+		return false
 	}
 	g.a.check(err)
 	return err == nil && alike

@@ -279,11 +279,12 @@ func (m *memory) listData(ctx context.Context, p *place, prefix string) error {
 // due returns the folders of hours to list: those with a reason, and the next ones in turn.
 func (m *memory) due(p *place, now time.Time) []string {
 	due := maps.Clone(m.touched)
-	classes := map[string]bool{}
-	for id := range p.chains {
-		classes[id.Class] = true
-	}
-	for class := range classes {
+	// Somebody may have made a class for a while.
+	maps.DeleteFunc(m.folders, func(name string, f folder) bool {
+		class, _, _ := strings.Cut(strings.TrimPrefix(name, object.DataPrefix), "/")
+		return f.idle && !p.classes[class]
+	})
+	for class := range p.classes {
 		for h := object.HourOf(now) - calendar; h <= object.HourOf(now); h++ {
 			f := object.HourPrefix(class, h)
 			if _, ok := m.folders[f]; !ok {
@@ -355,7 +356,7 @@ func (p *place) readManifest(ctx context.Context, id object.Origin, epoch uint32
 	if x != nil {
 		return x, nil
 	}
-	err = p.request(ctx, func(ctx context.Context) (err error) {
+	err = p.requestOf(ctx, k.String(), func(ctx context.Context) (err error) {
 		x, err = ship.ReadManifest(ctx, p.dest, id.Class, id.Spool, epoch, number)
 		return err
 	})

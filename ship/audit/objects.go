@@ -81,7 +81,7 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 	a.jobs.Go(func() {
 		defer func() { <-p.slots }()
 		err := p.kept.examined(s.Key, func() error {
-			return p.again(ctx, func(ctx context.Context) error {
+			return p.againOf(ctx, s.Key, func(ctx context.Context) error {
 				if read {
 					return p.read(ctx, &s)
 				}
@@ -103,9 +103,8 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 		case errors.Is(err, errNotUnderstood):
 			f.Code, f.Detail = NotUnderstood, err.Error()
 			a.rec.add(f)
-		case err != nil && p.illegible(ctx, s.Key, err):
-			f.Code, f.Detail = Unread, errText(err)
-			a.rec.add(f)
+		case errors.Is(err, errUnread):
+			a.reportUnread(f, "", err)
 		default:
 			a.check(err)
 		}

@@ -61,8 +61,9 @@ type Options struct {
 	// Logger gets a line if Checkpoint is torn and therefore ignored. Default: none.
 	Logger *slog.Logger
 
-	temp    *room
-	maxKept int // of a catalogue; tests set less
+	temp       *room
+	maxKept    int // of a catalogue; tests set less
+	maxClasses int // tests set less
 }
 
 // ErrOptions is wrapped by the errors of options that cannot be used.
@@ -95,7 +96,7 @@ func (o *Options) withDefaults() Options {
 	if out.Logger == nil {
 		out.Logger = slog.New(slog.DiscardHandler)
 	}
-	out.temp, out.maxKept = newRoom(), cmp.Or(out.maxKept, maxCatalogue)
+	out.temp, out.maxKept, out.maxClasses = newRoom(), cmp.Or(out.maxKept, maxCatalogue), cmp.Or(out.maxClasses, maxClasses)
 	if !out.Hour.IsZero() {
 		out.Hour = out.Hour.UTC().Truncate(time.Hour)
 	}

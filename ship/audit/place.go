@@ -36,14 +36,17 @@ type place struct {
 	// sums says whether Stat returns checksums: 0 not known yet, 1 yes, -1 no.
 	sums atomic.Int32
 
-	unread   atomic.Int32   // objects that could not be read
 	requests *atomic.Uint64 // how many were made
 	failure  atomic.Pointer[error]
+	legibility
 
 	later []unvouched // objects without a manifest that are to be read
 
-	chains map[object.Origin]*listedChain
-	epochs map[epochID]bool // epochs whose objects were listed, but no chain: whether one has begun since
+	chains  map[object.Origin]*listedChain
+	classes map[string]bool          // whose idle hours are listed in turn: see boundClasses
+	peers   []*place                 // all that are audited, once their chains were listed
+	epochs  map[epochID]bool         // epochs whose objects were listed, but no chain: whether one has begun since
+	latest  map[object.Origin]uint32 // the last epoch of such a spool when its chain was listed again, 0 for none
 
 	mu       sync.Mutex
 	walks    map[object.Origin]*walk
@@ -54,7 +57,7 @@ func newPlace(o *Options, p Place, kept *memory) *place {
 	d := &counted{Guarded: ship.Guard(p.Destination, nil)} // the error says what has panicked
 	l := &place{
 		o: o, name: p.Name, dest: d, lister: lister{all: d.List}, kept: kept, slots: make(chan struct{}, o.Workers), requests: &d.n,
-		chains: map[object.Origin]*listedChain{}, walks: map[object.Origin]*walk{}, epochs: map[epochID]bool{},
+		chains: map[object.Origin]*listedChain{}, walks: map[object.Origin]*walk{}, epochs: map[epochID]bool{}, latest: map[object.Origin]uint32{},
 	}
 	if _, ok := p.Destination.(ship.ListerAfter); ok {
 		l.lister.after = d.ListAfter
@@ -73,13 +76,17 @@ type lister struct {
 
 // request runs f in one of the slots, again if it fails for a reason that may pass.
 func (p *place) request(ctx context.Context, f func(context.Context) error) error {
+	return p.inSlot(ctx, func() error { return p.again(ctx, f) })
+}
+
+func (p *place) inSlot(ctx context.Context, f func() error) error {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	defer func() { <-p.slots }()
-	return p.again(ctx, f)
+	return f()
 }
 
 // again repeats a request that may succeed next time. A final answer of the place is returned as it is. Before anything is called
@@ -169,18 +176,6 @@ func (p *place) listAfter(ctx context.Context, prefix, after string) iter.Seq2[s
 	}
 }
 
-// maxUnread is how many unreadable objects a place may have before the place itself counts as failed.
-const maxUnread = 100
-
-// illegible reports whether an error is about one object, and not about the place: the place still answers a Stat of the object.
-func (p *place) illegible(ctx context.Context, key string, err error) bool {
-	if ctx.Err() != nil || ship.IsPermanent(err) || p.unread.Add(1) > maxUnread {
-		return false
-	}
-	_, err = p.dest.Stat(ctx, key)
-	return err == nil
-}
-
 // exists asks for an object by name.
 func (p *place) exists(ctx context.Context, key string) (bool, error) {
 	err := p.request(ctx, func(ctx context.Context) error {
@@ -225,7 +220,7 @@ func (l *listedChain) refs() iter.Seq[ref] {
 	}
 }
 
-// fetched is the answer to a ref. err is fs.ErrNotExist, wraps ship.ErrVerify, or ends the audit.
+// fetched is the answer to a ref. err is fs.ErrNotExist or errUnread, wraps ship.ErrVerify, or ends the audit.
 type fetched struct {
 	ref
 	m   *ship.Manifest
@@ -271,8 +266,8 @@ func (p *place) manifests(ctx context.Context, id object.Origin, l *listedChain,
 	}
 }
 
-// readable yields the manifests of a chain that can be read, in order. The others are reported when the chain is judged. An error
-// ends it.
+// readable yields the manifests of a chain that can be read, in order. The others are reported when the chain is judged. For one that
+// may be sound and cannot be read it also yields errUnread, because it may have been read then. Any other error ends it.
 func (p *place) readable(ctx context.Context, id object.Origin) iter.Seq2[*ship.Manifest, error] {
 	return func(yield func(*ship.Manifest, error) bool) {
 		l := p.chains[id]
@@ -283,7 +278,7 @@ func (p *place) readable(ctx context.Context, id object.Origin) iter.Seq2[*ship.
 			if errors.Is(f.err, fs.ErrNotExist) || errors.Is(f.err, ship.ErrVerify) {
 				continue
 			}
-			if !yield(f.m, f.err) || f.err != nil {
+			if !yield(f.m, f.err) || f.err != nil && !errors.Is(f.err, errUnread) {
 				return
 			}
 		}

@@ -27,7 +27,7 @@ func (a *auditor) readRepairs(ctx context.Context, p *place) error {
 			return err
 		}
 		note, err := document(p.kept, e.Key, func() (note *Repair, err error) {
-			err = p.request(ctx, func(ctx context.Context) error {
+			err = p.requestOf(ctx, e.Key, func(ctx context.Context) error {
 				r, err := p.readRepair(ctx, e.Key)
 				note = &r
 				return err
@@ -43,6 +43,9 @@ func (a *auditor) readRepairs(ctx context.Context, p *place) error {
 				code = NotUnderstood
 			}
 			a.rec.add(Finding{Code: code, Place: p.name, Key: e.Key, Detail: err.Error()})
+			continue
+		case errors.Is(err, errUnread):
+			a.reportUnread(Finding{}, "", err)
 			continue
 		case err != nil:
 			return err

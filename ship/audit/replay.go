@@ -96,6 +96,11 @@ func (r *replayer) lines(ctx context.Context, p *place, id object.Origin, f func
 	for _, e := range l.epochs {
 		next := uint64(0)
 		for m, err := range ship.ReadChain(ctx, p.dest, id.Class, id.Spool, e.epoch) {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ship.ErrVerify) {
+				if _, again := p.readManifest(ctx, id, e.epoch, next); errors.Is(again, errUnread) {
+					err = again
+				}
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
@@ -140,8 +145,10 @@ func (r *replayer) run(ctx context.Context) error {
 			return nil
 		})
 		empty = empty && (err == nil || id != r.id)
-		if err != nil && !errors.Is(err, ship.ErrVerify) {
-			return err // use what is readable of a damaged chain: From's chain proves the objects
+		// Use what is readable of a damaged chain: From's chain proves the objects. But in a manifest that is sound, and only cannot be read
+		// now, a related chain may name these records under other keys, and they would be here twice.
+		if err != nil && !errors.Is(err, ship.ErrVerify) && (r.there.contents != nil || !errors.Is(err, errUnread)) {
+			return err
 		}
 	}
 	if l := r.to.chains[r.id]; len(ids) == 1 && (l == nil || !l.begun()) {

@@ -143,12 +143,13 @@ const (
 	Absent      = "absent"    // another place has a chain that this one lacks
 	Uncovered   = "uncovered" // an object ahead of the chain's end
 	NotAppeared = "not-appeared"
-	Unread      = "unread" // an object is there but cannot be read: it is proven neither right nor wrong
+	Unread      = "unread" // an object, manifest, head, closing or note is there but cannot be read: it is proven neither right nor wrong
 	// NotUnderstood: this auditor does not know the version, codec, format or algorithm of something that is there. It is proven
 	// neither right nor wrong, beyond what the finding says.
 	NotUnderstood = "not-understood"
 	HourOpen      = "hour-open" // the hour of Options.Hour is not over
 	Reopened      = "reopened"  // a spool that was closed has delivered again
+	Crowded       = "crowded"   // a place has more classes of its own than are judged hour by hour
 )
 
 // ObjectSuperseded is for information: each record of the object is in other objects that chains name. It was uploaded before the
@@ -233,6 +234,9 @@ func (r *recorder) add(f Finding) {
 	if f.Cure == "" {
 		f.Cure = cures[f.Code]
 	}
+	if f.Code == Unread && !isObject(f.Key) {
+		f.Cure = cureOfUnread
+	}
 	if f.Spool != "" {
 		f.Cure = strings.Replace(f.Cure, closeIt, closeCommand(f.Class, f.Spool), 1)
 	}
@@ -251,7 +255,7 @@ func (r *recorder) add(f Finding) {
 		}
 	case ObjectSuperseded, ObjectNotOwed:
 		f.Verdict = Complete
-	case Open, Behind, Absent, NotAppeared, Unread, NotUnderstood, HourOpen, Reopened:
+	case Open, Behind, Absent, NotAppeared, Unread, NotUnderstood, HourOpen, Reopened, Crowded:
 		f.Verdict = Owed
 	}
 	r.mu.Lock()
@@ -299,13 +303,14 @@ func (r *recorder) verdict(id chainID) Verdict {
 	return Complete
 }
 
-// spansOf returns the spans of hours that concern a class.
-func (r *recorder) spansOf(class string) map[span]Verdict {
-	all := map[span]Verdict{}
+// spansByClass returns the spans of hours by class; "" has those that concern all classes.
+func (r *recorder) spansByClass() map[string]map[span]Verdict {
+	all := map[string]map[span]Verdict{}
 	for s, v := range r.spans {
-		if s.class == class || s.class == "" {
-			all[s] = v
+		if all[s.class] == nil {
+			all[s.class] = map[span]Verdict{}
 		}
+		all[s.class][s] = v
 	}
 	return all
 }

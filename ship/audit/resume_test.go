@@ -24,10 +24,10 @@ func TestResume(t *testing.T) {
 	stop := errors.New("stopped")
 	limit := int64(0)
 	counted := shiptest.Faulty(p["idc"], func(c shiptest.Call) shiptest.Fault {
-		if c.Op != shiptest.Open || !strings.HasPrefix(c.Key, "class=") {
+		if !strings.HasPrefix(c.Key, "class=") || c.Op == shiptest.Stat && opened.Load() <= limit {
 			return shiptest.Fault{}
 		}
-		if n := opened.Add(1); n > limit {
+		if c.Op == shiptest.Stat || c.Op == shiptest.Open && opened.Add(1) > limit {
 			return shiptest.FailBefore(ship.Permanent(stop))
 		}
 		return shiptest.Fault{}

@@ -159,6 +159,9 @@ func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]a
 	all := make([]about, len(list))
 	for _, w := range g.at(p) {
 		for m, err := range p.readable(ctx, w.id) {
+			if errors.Is(err, errUnread) {
+				continue // it explains nothing
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -188,7 +191,7 @@ func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (
 	}
 	var content error
 	var there ship.Object
-	err = p.request(ctx, func(ctx context.Context) (err error) {
+	err = p.requestOf(ctx, u.Key, func(ctx context.Context) (err error) {
 		there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.survey(ctx, r, &u.key, nil) })
 		return err
 	})
@@ -201,13 +204,11 @@ func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (
 	var lost seqRange
 	all := false
 	if err == nil && content == nil && there.Size <= u.size {
-		lost, all, err = stored{p, &line}.unfound(ctx, line.First, line.Last, others)
+		lost, all, err = stored{p, &line}.unfound(ctx, line.First, line.Last, others, true)
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify), errors.Is(err, errNotUnderstood):
-		return false, nil // it was moved away meanwhile, or one of the others is not what it should be
-	case err != nil && p.illegible(ctx, u.Key, err):
-		return false, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify), errors.Is(err, errNotUnderstood), errors.Is(err, errUnread):
+		return false, nil // it was moved away meanwhile or cannot be read, or one of the others is not what it should be
 	}
 	return err == nil && all && lost.last == 0, err
 }

@@ -65,7 +65,7 @@ type lookout struct {
 	through *headID // the manifest up to which an earlier audit has found the objects right
 	mu      sync.Mutex
 	batches []*batch // manifests whose objects are being examined, in order
-	stuck   bool     // an object was not right: the mark does not move past it
+	stuck   bool     // an object was not right, or a manifest not readable: the mark does not move past it
 }
 
 // link is what is kept of a manifest.
@@ -148,7 +148,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 		var skip skipped
 		for f := range w.p.manifests(ctx, w.id, l, ahead()) {
 			switch {
-			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
+			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify), errors.Is(f.err, errUnread):
 				w.noteUnreadable(f)
 				continue
 			case f.err != nil:

@@ -73,7 +73,7 @@ func (o *WatchOptions) validate() error {
 //
 // So it notices new objects at once (in old hours, once a chain names them), and the removal of objects from recent hours. It notices
 // the removal of an object from an old hour, or of a manifest from the middle of a chain, when their turn comes; but only the next
-// full audit notices alterations that keep the size, and objects of a class without any chain.
+// full audit notices alterations that keep the size, and objects of a class without any chain that can be read.
 //
 // A Watcher keeps the manifests of all chains in memory, some 1,100 bytes for each segment and place, and twice that while a full
 // audit runs. Nothing is kept on disk: a Watcher that is started again begins with a full audit.
