@@ -38,6 +38,7 @@ type side struct {
 	all     []*cursor
 	steps   int
 	diffs   []difference
+	doubts  []restaged
 	denials []denial
 }
 
@@ -93,7 +94,9 @@ func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
 			break
 		}
 		for _, s := range g.sides {
-			a.compare(s, low)
+			if a.compare(s, low); len(s.doubts) >= maxRestaged {
+				g.settle(ctx, s)
+			}
 		}
 		if len(g.sides) > 1 {
 			g.match(ctx, low)
@@ -103,6 +106,9 @@ func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
 				c.advance()
 			}
 		}
+	}
+	for _, s := range g.sides {
+		g.settle(ctx, s)
 	}
 	if ctx.Err() != nil {
 		return
