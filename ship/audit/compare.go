@@ -71,7 +71,9 @@ func (a *auditor) compare(s *side, low uint64) {
 			first, last := one.step.bounds()
 			d := difference{a: one, b: c, atA: one.step.at, atB: at, first: first, last: last, what: what}
 			d.from, d.to = hoursOf(&one.step, &c.step)
-			s.diffs = append(s.diffs, d)
+			if !s.doubt(&a.o, &d) {
+				s.diffs = append(s.diffs, d)
+			}
 		}
 	}
 	for _, c := range s.all {
@@ -143,7 +145,8 @@ func (s *step) bounds() (first, last uint64) {
 }
 
 // differs names what two places state differently about a segment, receipts apart; "" if nothing. Everything but receipts comes from
-// the stage record and the ledger, which are fixed before anything is sent to the first destination.
+// the stage record and the ledger, which are fixed before anything is sent to the first destination. Only a segment that was staged
+// again may have another stage record: see restaged.go.
 func (s *step) differs(o *step) string {
 	switch {
 	case (s.line == nil) != (o.line == nil):

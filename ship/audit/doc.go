@@ -7,7 +7,8 @@
 //   - each object that a chain names is there, with its size, its checksum if the place keeps one, and, with [Options].Deep,
 //     exactly the records that its line states;
 //   - no object is there that no chain names;
-//   - the places (destinations) agree: they have the same segments, hashes, gaps and losses;
+//   - the places (destinations) agree: they have the same segments, hashes, gaps and losses, or, if a segment was staged again with
+//     other settings between two deliveries, objects that have the same records;
 //   - the heads that each chain left at the other places match the chain.
 //
 // The [Verdict] on a chain is Complete if it is final and everything above holds; Closed if an operator has stated that its
@@ -88,8 +89,8 @@
 //
 // Phase two judges chains. group.go reads the chains of a spool and its copies side by side. walk.go follows one chain at one place;
 // link.go judges a manifest by the previous ones and sign.go its signature; checkpoint.go notes how far it has got. compare.go
-// compares the chains of one spool at several places; match.go, beginning.go and holdings.go compare those of copies. heads.go
-// checks heads. closing.go judges closings, and close.go writes one. hour.go judges hours.
+// compares the chains of one spool at several places, and restaged.go the objects of a segment that was staged again; match.go, beginning.go
+// and holdings.go compare those of copies. heads.go checks heads. closing.go judges closings, and close.go writes one. hour.go judges hours.
 //
 // Objects: objects.go notes which objects a chain names and asks for them; deep.go reads and counts their records, within the limits
 // of bounds.go and in the formats of encoding.go; found.go compares the records of two objects. Phase three, listing.go, compares

@@ -40,6 +40,7 @@ type side struct {
 	all     []*cursor
 	steps   int
 	diffs   []difference
+	doubts  []restaged
 	denials []denial
 }
 
@@ -95,7 +96,9 @@ func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
 			break
 		}
 		for _, s := range g.sides {
-			a.compare(s, low)
+			if a.compare(s, low); len(s.doubts) >= maxRestaged {
+				g.settle(ctx, s)
+			}
 		}
 		if len(g.sides) > 1 {
 			g.collect(low)
@@ -110,6 +113,9 @@ func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
 				c.advance()
 			}
 		}
+	}
+	for _, s := range g.sides {
+		g.settle(ctx, s)
 	}
 	if ctx.Err() != nil {
 		return

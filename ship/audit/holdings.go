@@ -1,6 +1,9 @@
 package audit
 
-import "github.com/penstock-go/penstock/ship"
+import (
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
+)
 
 // holdings is the lines that the chains of a place state.
 type holdings struct {
@@ -26,13 +29,17 @@ func (h holdings) add(s *ship.SegmentLine) {
 }
 
 // find returns this place's line about the records of another place's line. If there is none, it returns that other
-// line, with the key that its object gets here. what says how the two contradict each other.
-func (h holdings) find(s *ship.SegmentLine) (there ship.SegmentLine, named bool, what string) {
+// line, with the key that its object gets here. what says how the two contradict each other. A segment that was staged again may
+// have other bytes here: whether they are right is judged by the line of this place.
+func (h holdings) find(extra format.Extra, s *ship.SegmentLine) (there ship.SegmentLine, named bool, what string) {
 	if h.contents == nil {
 		if there, named = h.segments[s.Segment]; !named {
 			return *s, false, ""
 		}
-		return there, true, (&step{line: s}).differs(&step{line: &there})
+		if what = (&step{line: s}).differs(&step{line: &there}); what != "" && mayBeRestaged(extra, s, &there) {
+			what = ""
+		}
+		return there, true, what
 	}
 	if there, named = h.contents[contentOf(s)]; named {
 		return there, true, lineDiffers(s, &there)

@@ -329,6 +329,7 @@ func (m *memory) forget(key string) {
 		m.shaken = true
 		delete(m.objects, key)
 	}
+	delete(m.objects, contentOfObject+key)
 	delete(m.signed, m.documents[key])
 	delete(m.documents, key)
 	if k, ok := object.ParseChainKey(key); ok {
@@ -450,6 +451,10 @@ func (m *memory) isRight(key string) bool {
 	r, ok := m.objects[key]
 	return ok && r.err == nil
 }
+
+// contentOfObject and a key are the name under which memory.objects has what is known of an object's content, if the audit is not deep
+// and had to read it.
+const contentOfObject = "content of "
 
 // examined returns what is remembered of an object, or the result of look. Bad results are remembered for the time doubted.
 func (m *memory) examined(key string, look func() error) error {

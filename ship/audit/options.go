@@ -29,7 +29,9 @@ type Options struct {
 	// Class limits the audit to one class; default all.
 	Class string
 	// Deep reads every object and counts its records. Without Deep, objects are compared by size, and by the place's own
-	// checksum if it keeps one. If that is gone although the receipt names it, as in a copy of the place, the object is read.
+	// checksum if it keeps one. If that is gone although the receipt names it, as in a copy of the place, the object is read. So are
+	// the objects of a segment about which two places state different bytes of the same records: the sender may have staged it
+	// again.
 	Deep bool
 	// Since leaves out objects whose newest record is older than Since, because a retention rule may have deleted them. Their
 	// chains are still verified. The zero time leaves out none.

@@ -49,7 +49,8 @@ type Repair struct {
 
 // Replay copies to To the objects of a spool that To lacks and From has. Before it sends an object, it reads it in full and
 // compares hashes and records with the line; afterwards it checks To's receipt. It leaves objects that are already there alone. If
-// one is not what its line says, the error is ship.ErrConflict: move that object aside first. Replay returns what it restored, even
+// one is not what its line says, the error is ship.ErrConflict: move that object aside first. If To's line states other bytes of the same
+// records, because the segment was staged again, Replay cannot make them, and the error wraps fs.ErrNotExist. Replay returns what it restored, even
 // with an error, and may be called again.
 //
 // If the range is the whole spool and neither chain names a record, as of a host that received nothing, Replay returns nil, nil. In
@@ -174,7 +175,7 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 	if s.Records == 0 {
 		return nil
 	}
-	there, named, what := r.there.find(s)
+	there, named, what := r.there.find(r.o.Extra, s)
 	if what != "" {
 		return fmt.Errorf("%w: records %d to %d: the chains of the two places differ, audit them first: %s", ship.ErrVerify, s.First, s.Last, what)
 	}
@@ -192,6 +193,10 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 	if there.First != s.First {
 		return fmt.Errorf("%s: %s holds records %d to %d alone, and %s has them in an object that begins with record %d: restore it from a version or backup of that place: %w",
 			r.to.name, there.Key, there.First, there.Last, r.from.name, s.First, fs.ErrNotExist)
+	}
+	if there.SHA256 != s.SHA256 {
+		return fmt.Errorf("%s: the chain there names %s, and %s has the same records in other bytes, because the segment was staged again: restore it from a version or backup of that place: %w",
+			r.to.name, there.Key, r.from.name, fs.ErrNotExist)
 	}
 	file, err := os.CreateTemp("", "penstock-replay-*")
 	if err != nil {

@@ -186,7 +186,7 @@ func (m *memory) known(objects bool) (keys []string) {
 	defer m.mu.Unlock()
 	if objects {
 		for k, r := range m.objects {
-			if r.err == nil {
+			if r.err == nil && isObject(k) { // not what is known of its content, or of two objects
 				keys = append(keys, k)
 			}
 			if len(keys) == maxDoubtful {
