@@ -54,7 +54,7 @@ func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Seg
 	}
 	defer here.close()
 	whole := &complete{next: there, plain: f.Plain, seq: line.First, last: line.Last, gaps: line.Gaps}
-	upTo, err = prefix(whole, here, first, last)
+	upTo, err = prefix(whole, here, first, last, f.Plain)
 	if err == nil && upTo == last {
 		err = whole.finish() // it may be cut off after the compared records
 	}
@@ -153,8 +153,14 @@ func (l *lane) confirmCommonUpTo(ctx context.Context, line *SegmentLine, seg *sp
 // the chain does not have it, even if its line lists it as damaged.
 func prefix(there, here interface {
 	Next() (uint64, segment.Record, error)
-}, first, last uint64,
+}, first, last uint64, plain bool,
 ) (uint64, error) {
+	differ := func(a, b *segment.Record) bool {
+		if plain { // Lines cannot show a newline at the end of a payload
+			return !bytes.Equal(bytes.TrimSuffix(a.Data, []byte("\n")), bytes.TrimSuffix(b.Data, []byte("\n")))
+		}
+		return a.Time != b.Time || a.Src != b.Src || !a.Attrs.Equal(b.Attrs) || !bytes.Equal(a.Data, b.Data)
+	}
 	same := first - 1
 	seq, a, err := there.Next()
 	for {
@@ -171,7 +177,7 @@ func prefix(there, here interface {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return same, err // the next record there is unknown
 		}
-		if err != nil || seq != n || !bytes.Equal(a.Data, b.Data) || a.Time != 0 && (a.Time != b.Time || !a.Attrs.Equal(b.Attrs)) {
+		if err != nil || seq != n || differ(&a, &b) {
 			return same, nil
 		}
 		same = n

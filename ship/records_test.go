@@ -2,6 +2,7 @@ package ship
 
 import (
 	"io"
+	"net/netip"
 	"testing"
 
 	"github.com/penstock-go/penstock/spool/segment"
@@ -32,17 +33,28 @@ func TestPrefixAttrs(t *testing.T) {
 	rec := func(at int64, attrs *segment.Attrs) segment.Record {
 		return segment.Record{Time: at, Data: []byte("x"), Attrs: attrs}
 	}
+	from := func(r segment.Record, src string) segment.Record {
+		r.Src = netip.MustParseAddrPort(src)
+		return r
+	}
+	payload := func(data string) segment.Record { return segment.Record{Data: []byte(data)} }
 	for what, c := range map[string]struct {
 		there []segment.Record
+		plain bool
 		want  uint64
 	}{
-		"equal":         {[]segment.Record{rec(1, a), rec(2, a)}, 9},
-		"other value":   {[]segment.Record{rec(1, a), rec(2, b)}, 8},
-		"missing there": {[]segment.Record{rec(1, a), rec(2, nil)}, 8},
-		"plain":         {[]segment.Record{rec(0, nil), rec(0, nil)}, 9},
+		"equal":              {[]segment.Record{rec(1, a), rec(2, a)}, false, 9},
+		"other value":        {[]segment.Record{rec(1, a), rec(2, b)}, false, 8},
+		"missing there":      {[]segment.Record{rec(1, a), rec(2, nil)}, false, 8},
+		"other time":         {[]segment.Record{rec(1, a), rec(0, a)}, false, 8},
+		"other source":       {[]segment.Record{rec(1, a), from(rec(2, a), "10.0.0.1:514")}, false, 8},
+		"plain":              {[]segment.Record{payload("x"), payload("x")}, true, 9},
+		"plain, other":       {[]segment.Record{payload("x"), payload("y")}, true, 8},
+		"plain, a newline":   {[]segment.Record{payload("x"), payload("x\n")}, true, 9},
+		"plain, two of them": {[]segment.Record{payload("x"), payload("x\n\n")}, true, 8},
 	} {
 		there, here := listed(c.there), listed([]segment.Record{rec(1, a), rec(2, a)})
-		if got, err := prefix(&there, &here, 8, 9); err != nil || got != c.want {
+		if got, err := prefix(&there, &here, 8, 9, c.plain); err != nil || got != c.want {
 			t.Errorf("%s: up to %d, %v; want %d", what, got, err, c.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -25,7 +26,7 @@ const comparedAtOnce = 4 << 20
 // maxCompared bounds a range, and so how often an object is read. No segment has more records.
 const maxCompared = 64 * comparedAtOnce
 
-// unfound looks in other objects for each record of a range of an object, with the same number, time, attributes and payload. lost is the
+// unfound looks in other objects for each record of a range of an object, with the same number, time, source, attributes and payload. lost is the
 // first run of records that none of them has; all reports whether the object itself has all records of the range. Records that were damaged
 // before one of the others was delivered are not looked for. needAll: if the object itself lacks a record, nothing else matters, and unfound
 // does not go on. A name may promise many more records than there are.
@@ -93,13 +94,23 @@ func (c *comparison) skip(g segment.Range) {
 	}
 }
 
-// hash is equal for equal records. If one of the objects has only payloads, only those are hashed.
+// hash is equal for equal records. If one of the objects has only payloads, only those are hashed, without the newline at the end that
+// Lines cannot show.
 func (c *comparison) hash(rec *segment.Record) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
-	if !c.plain {
-		var b [8]byte
+	data := rec.Data
+	if c.plain {
+		data = bytes.TrimSuffix(data, []byte("\n"))
+	} else {
+		var b [27]byte
 		binary.BigEndian.PutUint64(b[:], uint64(rec.Time))
+		if rec.Src.IsValid() {
+			b[8] = 1
+			addr := rec.Src.Addr().As16()
+			copy(b[9:], addr[:])
+			binary.BigEndian.PutUint16(b[25:], rec.Src.Port())
+		}
 		_, _ = h.Write(b[:])
 		for key, value := range rec.Attrs.All() { // neither has a control character
 			_, _ = h.WriteString(key)
@@ -107,8 +118,9 @@ func (c *comparison) hash(rec *segment.Record) uint64 {
 			_, _ = h.WriteString(value)
 			_ = h.WriteByte(0)
 		}
+		_ = h.WriteByte(0) // no key is empty, so a payload cannot pass for an attribute
 	}
-	_, _ = h.Write(rec.Data)
+	_, _ = h.Write(data)
 	return max(1, h.Sum64())
 }
 

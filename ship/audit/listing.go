@@ -148,7 +148,7 @@ func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) erro
 	case w.isUnproven(k.First):
 		f.Code, f.Detail = Uncovered, "no readable manifest covers it; see the damage to its chain"
 		if a.isDenied(p, &k) {
-			f.Code, f.Detail = ObjectUnknown, "no readable manifest names it, and other places have these records under another key"
+			f.Code, f.Detail = ObjectUnknown, "no readable manifest names it, and no object at another place has exactly these records"
 		}
 	case w.passedOver(&k) && !a.isDenied(p, &k):
 		f.Code, f.Detail, f.Since = Uncovered, notOwed, w.Time
@@ -158,7 +158,7 @@ func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) erro
 	case w.Final:
 		f.Detail = fmt.Sprintf("the chain is final with record %d", w.Last)
 	case a.isDenied(p, &k):
-		f.Detail = "it is ahead of its chain, and other places have these records under another key"
+		f.Detail = "it is ahead of its chain, and no object at another place has exactly these records"
 	default:
 		f.Code, f.Detail, f.Since = Uncovered, "ahead of its chain's end", w.Time
 		w.noteBeyondEnd(&f)
@@ -229,8 +229,11 @@ func (p *place) lastEpoch(ctx context.Context, id object.Origin) (last uint32, e
 }
 
 // isUnproven reports whether damage to the chain leaves a record unproven.
-func (w *walk) isUnproven(seq uint64) bool {
-	return slices.ContainsFunc(w.holes, func(r seqRange) bool { return seq >= r.first && seq <= r.last })
+func (w *walk) isUnproven(seq uint64) bool { return w.isUnprovenIn(seq, seq) }
+
+// isUnprovenIn reports whether damage to the chain leaves any of these records unproven.
+func (w *walk) isUnprovenIn(first, last uint64) bool {
+	return slices.ContainsFunc(w.holes, func(r seqRange) bool { return last >= r.first && first <= r.last })
 }
 
 // passedOver reports whether all records of an object are in a range that the chain jumps over because the place was given up.
@@ -243,28 +246,24 @@ func (w *walk) jumpsInto(k *object.Key) bool {
 	return slices.ContainsFunc(w.passed, func(r seqRange) bool { return k.First <= r.last && k.Last >= r.first })
 }
 
-// isDenied reports whether another place's chain covers the records of an object and does not name it. This distinguishes an
-// unknown object from one that is being delivered.
+// isDenied reports whether another place's chain covers the records of an object and names no object with exactly these records. This
+// distinguishes an unknown object from one that is being delivered. A segment that was staged again may have another encoding here.
 func (a *auditor) isDenied(p *place, k *object.Key) bool {
 	for _, q := range a.places {
 		w := q.walks[k.Origin]
 		if q == p || w == nil || k.Last > w.Last || k.First < w.First || w.isUnproven(k.First) || w.jumpsInto(k) {
 			continue
 		}
-		// Begin with the first object of these records: the same object may have another key there.
+		// The keys of objects with the same records differ in their ending only: in the encoding, or in a hash.
 		least := *k
 		least.Ext = ""
 		i, _ := slices.BinarySearchFunc(q.expected, &least, func(e expected, k *object.Key) int {
 			have := a.key(&e)
 			return cmp.Or(strings.Compare(have.Class, k.Class), have.Compare(k))
 		})
-		for ; i < len(q.expected); i++ {
-			have := a.key(&q.expected[i])
-			if object.SameObject(have.String(), k.String()) {
+		if i < len(q.expected) {
+			if have := a.key(&q.expected[i]); object.SameRecords(have.String(), k.String()) {
 				return false
-			}
-			if have.Ext = ""; have != least {
-				break
 			}
 		}
 		return true

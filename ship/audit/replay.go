@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/wait"
@@ -84,6 +85,7 @@ type replayer struct {
 	id       object.Origin
 	from, to *place
 	there    holdings
+	unread   error // of a manifest at To that cannot be read now
 	done     []Repair
 }
 
@@ -146,9 +148,11 @@ func (r *replayer) run(ctx context.Context) error {
 			return nil
 		})
 		empty = empty && (err == nil || id != r.id)
-		// Use what is readable of a damaged chain: From's chain proves the objects. But in a manifest that is sound, and only cannot be read
-		// now, a related chain may name these records under other keys, and they would be here twice.
-		if err != nil && !errors.Is(err, ship.ErrVerify) && (r.there.contents != nil || !errors.Is(err, errUnread)) {
+		// Use what is readable of a damaged chain: From's chain proves the objects. But a manifest that is sound, and only cannot be read
+		// now, may name records under other keys: a related chain does, and so does this one if a segment was staged again.
+		if errors.Is(err, errUnread) && r.there.contents == nil {
+			r.unread = err
+		} else if err != nil && !errors.Is(err, ship.ErrVerify) {
 			return err
 		}
 	}
@@ -190,6 +194,11 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err // nil if it is there and right
 	}
+	if !named && r.unread != nil {
+		if err := r.isElsewhere(ctx, s); err != nil {
+			return err
+		}
+	}
 	if there.First != s.First {
 		return fmt.Errorf("%s: %s holds records %d to %d alone, and %s has them in an object that begins with record %d: restore it from a version or backup of that place: %w",
 			r.to.name, there.Key, there.First, there.Last, r.from.name, s.First, fs.ErrNotExist)
@@ -223,6 +232,20 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 	repair.Time = time.Now().UTC()
 	r.done = append(r.done, repair)
 	return r.note(ctx, repair)
+}
+
+// isElsewhere returns an error if To has an object with the records of a line under another key, which the manifest that cannot be read
+// may name.
+func (r *replayer) isElsewhere(ctx context.Context, s *ship.SegmentLine) error {
+	for e, err := range r.to.list(ctx, path.Dir(s.Key)+"/") {
+		if err != nil {
+			return err
+		}
+		if object.SameRecords(e.Key, s.Key) {
+			return fmt.Errorf("%s has records %d to %d under the key %s: make the manifest readable first: %w", r.to.name, s.First, s.Last, e.Key, r.unread)
+		}
+	}
+	return nil
 }
 
 // fetch copies an object from From to a file of this host, and compares it with its line.

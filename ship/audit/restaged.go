@@ -26,6 +26,9 @@ type restaged struct {
 	x, y stored
 }
 
+// comparing bounds how many pairs are compared record by record at the same time, and so the memory: see comparedAtOnce.
+var comparing = make(chan struct{}, 4)
+
 // maxRestaged is how many pairs are compared at the same time. Their lines are kept in memory until then.
 const maxRestaged = 64
 
@@ -139,6 +142,12 @@ func (s stored) hasContent(ctx context.Context) error {
 // comparison is named by the hashes of what was compared.
 func (d *restaged) sameRecords(ctx context.Context) error {
 	x, y := d.x, d.y
+	select { // each comparison keeps the hashes of all records of a segment
+	case comparing <- struct{}{}:
+		defer func() { <-comparing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	what := fmt.Sprintf("alike %s %s %s %s %s %s", x.line.Key, x.line.Format, x.line.RawSHA256, y.line.Key, y.line.Format, y.line.RawSHA256)
 	return x.p.kept.examined(what, func() error {
 		lost, all, err := x.unfound(ctx, x.line.First, x.line.Last, []stored{y}, true)

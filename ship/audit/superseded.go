@@ -26,7 +26,7 @@ func (a *auditor) judgeUnnamedOfGroup(ctx context.Context, g *group, p *place, k
 	f.Code, f.Detail = Uncovered, "no readable manifest covers it; see the damage to its chain"
 	open := (*walk)(nil)
 	for _, w := range g.at(p) {
-		if w.isUnproven(k.First) {
+		if w.isUnprovenIn(k.First, k.Last) { // a line there may explain a part of it
 			return a.setAside(p, unvouched{key: *k, size: size, Finding: f})
 		}
 		if !w.Final && w.Last < k.First && (open == nil || open.Closed != nil) {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -381,6 +382,12 @@ func TestUnreadReplay(t *testing.T) {
 	if done, err := replay(); err != nil || len(done) != 1 || done[0].Key != lost || string(p["s3"].Bytes(lost)) != string(b) {
 		t.Errorf("%+v, %v", done, err)
 	}
+	other := strings.TrimSuffix(lost, path.Ext(lost)) + ".zst" // it may have been staged again
+	p["s3"].Set(other, b)
+	if done, err := replay(); !errors.Is(err, errArchived) || len(done) > 0 {
+		t.Errorf("with an object of the same records: %+v, %v", done, err)
+	}
+	p["s3"].Remove(other)
 	c := &chain{t: t, at: p["s3"], dest: "s3", spool: relatedID(1), data: "y", epoch: 1}
 	c.add(0, nil)
 	if done, err := replay(); !errors.Is(err, errArchived) || len(done) > 0 {
