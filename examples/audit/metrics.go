@@ -56,7 +56,7 @@ func (x *exposition) metrics(s *audit.Status, now time.Time) {
 	}
 	x.family("penstock_audit_audits_total", "counter", "Audits that were tried, most of them increments.")
 	x.sample("penstock_audit_audits_total", float64(s.Audits))
-	x.family("penstock_audit_failures_total", "counter", "Audits that failed, since a destination did not answer.")
+	x.family("penstock_audit_failures_total", "counter", "Audits that failed, since a destination did not answer; also full ones beside increments.")
 	x.sample("penstock_audit_failures_total", float64(s.Failures))
 	x.gauge("penstock_audit_duration_seconds", "How long the last audit took.", s.Seconds)
 	x.gauge("penstock_audit_last_full_timestamp_seconds", "When the last full audit that succeeded began, 0 for never.", unix(s.Full))
@@ -77,11 +77,11 @@ func unix(t time.Time) float64 {
 
 // places writes the state of each destination.
 func (x *exposition) places(s *audit.Status) {
-	x.family("penstock_audit_last_success_timestamp_seconds", "gauge", "When the last audit began in which the destination answered every request, 0 for never.")
+	x.family("penstock_audit_last_success_timestamp_seconds", "gauge", "When the last audit began in which the destination answered every request, 0 for never. It stays while full audits fail there.")
 	for _, p := range s.Places {
 		x.sample("penstock_audit_last_success_timestamp_seconds", unix(p.LastSuccess), "destination", p.Place)
 	}
-	x.family("penstock_audit_up", "gauge", "Whether the destination answered every request of the last audit.")
+	x.family("penstock_audit_up", "gauge", "Whether the destination answered every request of the last audit, and of the last full one.")
 	for _, p := range s.Places {
 		up := 1.0
 		if p.Err != "" {

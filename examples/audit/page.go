@@ -164,7 +164,7 @@ func (p *page) attend() {
 	s := p.Status
 	if s.Err != "" {
 		p.Level, p.Word = "error", "cannot audit"
-		p.Attention = append(p.Attention, attention{"error", "The last audit failed: " + s.Err, "What is shown is from the last one that succeeded. The auditor tries again by itself; look at the network and at its credentials."})
+		p.Attention = append(p.Attention, attention{"error", "The last audit failed: " + s.Err, "What is shown is from the last one that succeeded. After a full audit that failed, that is an increment, which does not look again at what was right before. The auditor tries again by itself; look at the network and at its credentials."})
 	}
 	if s.Result == nil {
 		return

@@ -42,9 +42,13 @@ func (g *group) findBeginning(ctx context.Context, x *piece) {
 			}
 		}
 	}
-	damaged := slices.ContainsFunc(g.at(x.c.p), func(w *walk) bool { return w.isUnproven(next) })
-	if next < s.First && !damaged && len(g.bare) < g.a.o.MaxFindings {
-		g.bare = append(g.bare, bareRest{x.c, x.c.step.at, seqRange{next, s.First - 1}})
+	if next < s.First {
+		// Even if damage or growth of another chain explains it: that chain may be a forger's, with any hours.
+		x.c.owe(x.c.hours())
+		damaged := slices.ContainsFunc(g.at(x.c.p), func(w *walk) bool { return w.isUnproven(next) })
+		if !damaged && len(g.bare) < g.a.o.MaxFindings {
+			g.bare = append(g.bare, bareRest{x.c, x.c.step.at, seqRange{next, s.First - 1}})
+		}
 	}
 	if g.a.o.Deep && next >= s.First {
 		g.a.check(g.compareBeginning(ctx, x))

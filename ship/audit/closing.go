@@ -98,7 +98,9 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 			// Checked first: a closing of another chain says nothing about the end of this one.
 			c.report(ClosingWrong, f.Epoch, 0, 0, f.key, "", "it closes nothing: it is of the chain of destination %q, and this one is of %q", f.Destination, name)
 		case l == nil && (f.Epoch > c.Epoch || f.Epoch == c.Epoch && (c.prev == nil || f.Number > c.prev.number)):
+			from := min(c.reached, object.HourOf(f.Time)) // see reportCut
 			if there, err := c.p.exists(ctx, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number)); err != nil || there {
+				c.owe(span{class: c.id.Class, from: from})
 				return err
 			}
 			first, last := c.Last+1, f.Last
@@ -107,7 +109,7 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 			} else {
 				c.holes = append(c.holes, seqRange{first, last})
 			}
-			c.reportIn(c.reached, 0, ChainCut, f.Epoch, first, last, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
+			c.reportIn(from, 0, ChainCut, f.Epoch, first, last, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
 				"a closing names manifest %d, up to record %d, but the chain ends before it", f.Number, f.Last)
 		case l == nil:
 			// Missing in the middle, or not readable: reported already.

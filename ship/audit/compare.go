@@ -83,8 +83,11 @@ func (a *auditor) compare(s *side, low uint64) {
 			if what := one.step.differs(&c.step); what != "" {
 				note(c, c.step.at, what)
 			}
-		case c.more && c.step.skip.covers(&one.step), !c.more && c.tail.covers(&one.step):
-			// Reported as damage already, or not owed.
+		case c.skips(&one.step):
+			// Not owed, or reported as damage already. Manifests around the damage may be forged, so it may concern other hours.
+			if c.skipped().hole {
+				s.excuse(c, one.hours())
+			}
 		case c.more || low <= c.segment:
 			note(c, c.lastLink(), "one names the segment, and one does not")
 		case c.Final && one.step.at.epoch <= c.Epoch:
@@ -110,6 +113,38 @@ func (c *cursor) lastLink() *link {
 		return c.step.at
 	}
 	return c.prev
+}
+
+// skipped is what the chain does not state before its current step, or at its end.
+func (c *cursor) skipped() skipped {
+	if c.more {
+		return c.step.skip
+	}
+	return c.tail
+}
+
+// skips reports whether the chain does not state another chain's segment, for a reason that is known.
+func (c *cursor) skips(s *step) bool { return c.skipped().covers(s) }
+
+// hours are those in which the segment of the current step can have begun.
+func (c *cursor) hours() span {
+	if h := c.step.hour(); h != 0 {
+		return span{c.id.Class, h, h}
+	}
+	return span{c.id.Class, c.reached, max(c.reached, object.HourOf(c.step.at.time))}
+}
+
+// excused is a chain that does not state segments of other places, and the hours of these, in which it is owed them all the same.
+type excused struct {
+	c *cursor
+	span
+}
+
+func (s *side) excuse(c *cursor, hours span) {
+	if s.excused == nil {
+		s.excused = map[excused]bool{}
+	}
+	s.excused[excused{c, hours}] = true
 }
 
 // hour is that of the step's object, 0 if it has none.

@@ -32,8 +32,8 @@ func JumpSooner(w *Watcher) {
 // FullAudit makes a full audit beside the increments of a Watcher. adopt makes the Watcher continue with the
 // memory of that audit.
 func FullAudit(ctx context.Context, w *Watcher) (adopt func()) {
-	kept, err := w.full(ctx)
-	return func() { w.adopt(fullAudit{kept, err}) }
+	f := w.full(ctx)
+	return func() { w.adopt(f) }
 }
 
 // JumpInTurn makes a Watcher skip the chain keys that it knows, and list each chain in turn.

@@ -41,6 +41,7 @@ type side struct {
 	steps   int
 	diffs   []difference
 	doubts  []restaged
+	excused map[excused]bool
 	denials []denial
 }
 
@@ -234,6 +235,9 @@ func (g *group) report(ctx context.Context) {
 			}
 			for _, d := range s.diffs {
 				d.report()
+			}
+			for x := range s.excused {
+				x.c.owe(x.span)
 			}
 		}
 		return

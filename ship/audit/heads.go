@@ -211,7 +211,10 @@ func (a *auditor) reportCut(ctx context.Context, c *cursor, h foundHead) {
 		a.check(err)
 		return
 	}
+	// The end that was read may be forged, with any hours. What the head names is of no later hour than the head.
+	from := min(c.reached, object.HourOf(h.Time))
 	if there {
+		c.owe(span{class: c.id.Class, from: from})
 		return
 	}
 	first, last := c.Last+1, h.Last
@@ -220,7 +223,7 @@ func (a *auditor) reportCut(ctx context.Context, c *cursor, h foundHead) {
 	} else {
 		c.holes = append(c.holes, seqRange{first, last})
 	}
-	c.reportIn(c.reached, 0, ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head names manifest %d, up to record %d, but the chain ends before it", h.Number, h.Last)
+	c.reportIn(from, 0, ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head names manifest %d, up to record %d, but the chain ends before it", h.Number, h.Last)
 }
 
 // reportStray judges a head of a chain that no place has: either its place is not among those given, or the chain is gone.
@@ -235,6 +238,9 @@ func (a *auditor) reportStray(ctx context.Context, h foundHead) error {
 		// The chain may have begun after this place was listed, and its head may have been stored before the other place
 		// was.
 		begun, err := p.exists(ctx, key)
+		if begun {
+			a.rec.atLeast(chainID{p.name, id}, Owed, span{class: id.Class}) // like a chain that has only begun
+		}
 		if err == nil && !begun {
 			a.rec.add(Finding{
 				Code: ChainCut, Place: p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last,

@@ -79,8 +79,8 @@ func horizon(m *ship.Manifest) int32 {
 }
 
 // judgeManifest judges a manifest by the previous ones, and makes it the chain's end. jump: it does not continue where the
-// previous one ends, for a reason that is known or has been reported.
-func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
+// previous one ends, for a reason that is known or has been reported. hole: the reason is damage, and not that the place was given up.
+func (w *walk) judgeManifest(m *ship.Manifest) (jump, hole bool) {
 	h := &m.Header
 	l := &link{epoch: h.Epoch, number: h.Number, hash: m.Hash, last: m.Footer.Last, ended: m.Footer.Final || m.Footer.ClosedBy != nil, time: h.Time}
 	key, prev := w.manifestKey(l), w.prev
@@ -97,12 +97,12 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	zero := strings.Trim(h.Prev, "0") == ""
 	switch {
 	case afterHole:
-		jump = true
+		jump, hole = true, true
 		if h.PrevLast < w.Last {
 			w.reportRepeat(h, w.Last, key)
 		}
 	case prev == nil:
-		jump = true
+		jump, hole = true, !zero || h.Joined != h.PrevLast+1
 		if !zero {
 			w.report(ManifestMissing, h.Epoch, 1, h.PrevLast, key, "", "the first manifest of the chain names a previous one, which is not there")
 			w.holes = append(w.holes, seqRange{1, h.PrevLast})
@@ -111,7 +111,7 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 			w.holes = append(w.holes, seqRange{1, h.PrevLast})
 		}
 	case zero:
-		jump, w.repeats = true, true
+		jump, hole, w.repeats = true, true, true
 		if h.PrevLast > prev.last {
 			w.checkSequence(h, key)
 		}
@@ -120,9 +120,11 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	case h.Epoch != prev.epoch && h.Prev != hex.EncodeToString(prev.hash[:]):
 		w.reportCutEpoch(prev, h)
 		jump = h.PrevLast != prev.last
+		hole = jump
 	default:
 		w.checkHash(prev, l, h.Prev)
 		jump = w.checkSequence(h, key)
+		hole = jump && h.Joined != h.PrevLast+1
 		w.checkOrder(h, prev, key)
 	}
 	if w.First == 0 && (len(m.Segments) > 0 || m.Footer.Last > 0) {
@@ -152,7 +154,7 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	if _, ok := w.wanted[headID{l.epoch, l.number}]; ok {
 		w.wanted[headID{l.epoch, l.number}] = l
 	}
-	return jump
+	return jump, hole
 }
 
 // checkHash checks that l names the hash of prev. If it does not, either may be wrong: altering prev changes its hash, altering

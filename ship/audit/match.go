@@ -253,7 +253,14 @@ func (g *group) lacksLoss(i, at int) bool {
 // its owner left.
 func (g *group) isNotOwed(x *piece, at int) bool {
 	skips := func(c *cursor) bool {
-		return c.at == at && (c.more && c.step.skip.covers(&x.c.step) || !c.more && c.tail.covers(&x.c.step))
+		if c.at != at || !c.skips(&x.c.step) {
+			return false
+		}
+		// The damage is to this chain, perhaps of another owner, and may concern other hours than the piece.
+		if c.skipped().hole {
+			c.owe(x.c.hours())
+		}
+		return true
 	}
 	if c := g.mates[mate{x.c, at}]; c != nil && skips(c) {
 		return true

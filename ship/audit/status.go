@@ -17,26 +17,29 @@ type Status struct {
 	Overdue []Overdue `json:"overdue"`
 	// Places in the order of WatchOptions.Places.
 	Places []PlaceStatus `json:"places"`
-	// Attempt is when the last audit began, successful or not, Seconds how long it took, and Err why it failed, if it did.
+	// Attempt is when the last audit began, successful or not, Seconds how long it took, and Err why it failed, if it did. If the last
+	// full audit beside the increments failed, Err says so until one succeeds: increments do not look again at what was right before.
 	Attempt time.Time `json:"attempt"`
 	Seconds float64   `json:"seconds"`
 	Err     string    `json:"error,omitempty"`
-	// Audits counts all of these audits, Failures those that failed.
+	// Audits counts all audits, but not the full ones beside increments that succeeded. Failures counts those that failed.
 	Audits   uint64 `json:"audits"`
 	Failures uint64 `json:"failures"`
 	// Full is when the last full audit that succeeded began, FullSeconds how long it took.
 	Full        time.Time `json:"full,omitzero"`
 	FullSeconds float64   `json:"full_seconds,omitempty"`
+
+	failing *fullAudit // the last one beside the increments, if it failed
 }
 
 // PlaceStatus says how one place answered the requests of the last audit.
 type PlaceStatus struct {
 	Place string `json:"place"`
-	// LastSuccess is when the last audit began in which the place answered every request.
+	// LastSuccess is when the last audit began in which the place answered every request. It stays while full audits fail there.
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	// Requests of the last audit.
 	Requests uint64 `json:"requests"`
-	// Err is what failed there in the last audit.
+	// Err is what failed there in the last audit, or in the last full one.
 	Err string `json:"error,omitempty"`
 }
 
@@ -65,6 +68,8 @@ func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus,
 	if s.Audits++; err != nil {
 		s.Failures++
 		s.Err = errText(err)
+	} else if s.failing != nil {
+		s.Err = s.failing.text()
 	}
 	if places == nil {
 		return
@@ -74,11 +79,27 @@ func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus,
 		if err == nil {
 			p.LastSuccess, p.Err = begin.UTC(), "" // what could not be read is a finding
 		}
+		if f := s.failing; p.Err == "" && f.failedAt(p.Place) {
+			p.LastSuccess, p.Err = time.Time{}, f.text()
+		}
 		if j := slices.IndexFunc(s.Places, func(o PlaceStatus) bool { return o.Place == p.Place }); j >= 0 && p.LastSuccess.IsZero() {
 			p.LastSuccess = s.Places[j].LastSuccess
 		}
 	}
 	s.Places = places
+}
+
+// noteFull records that a full audit beside the increments has failed.
+func (s *Status) noteFull(f *fullAudit) {
+	s.Audits++
+	s.Failures++
+	s.failing, s.Err = f, f.text()
+	s.Places = slices.Clone(s.Places) // a Status that was returned does not change
+	for i := range s.Places {
+		if p := &s.Places[i]; p.Err == "" && f.failedAt(p.Place) {
+			p.Err = f.text()
+		}
+	}
 }
 
 // overdue returns the collectors that are overdue; first those that are expected and have never appeared.

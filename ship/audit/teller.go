@@ -14,6 +14,7 @@ type teller struct {
 	damage  map[string]bool
 	late    map[Overdue]bool
 	failing string
+	partial string // why the last full audit beside the increments failed
 }
 
 func newTeller(log *slog.Logger) teller {
@@ -24,6 +25,20 @@ func (t *teller) failed(err error) {
 	if text := err.Error(); text != t.failing {
 		t.failing = text
 		t.log.Error("audit: the audit failed; the last result stays valid, and it is tried again", "err", err)
+	}
+}
+
+// fullFailed logs why a full audit beside the increments has failed, or that one has succeeded again.
+func (t *teller) fullFailed(err error) {
+	was := t.partial
+	t.partial = ""
+	switch {
+	case err != nil:
+		if t.partial = err.Error(); t.partial != was {
+			t.log.Error("audit: a full audit failed; increments go on, which do not look again at what was right before, and it is tried again", "err", err)
+		}
+	case was != "":
+		t.log.Info("audit: full audits succeed again")
 	}
 }
 

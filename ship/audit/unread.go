@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -43,7 +44,7 @@ const (
 type legibility struct {
 	passing atomic.Int32              // unreadable after several attempts, as on a disk that fails
 	lasting atomic.Int32              // that the place refuses to give: in an archive, or with the mode of a file
-	hidden  atomic.Int32              // of which it does not even say that they are there
+	hidden  atomic.Int32              // whose Stat it refuses too
 	probing sync.Mutex                // one request at a time looks for a key that can be read
 	keys    [2]atomic.Pointer[string] // the last key that was read: of an object, and of any other document
 	told    sync.Map                  // keys that were reported
@@ -78,13 +79,13 @@ func (p *place) againOf(ctx context.Context, key string, f func(context.Context)
 }
 
 // isUnread reports whether an error is about one key, and not about the place: the place still answers a Stat of the key, and lets others
-// be read. S3 answers no Stat of an object whose encryption key only its writer has, so that for a document, which the listing has shown,
-// it is enough that others can be read.
+// be read. S3 answers no Stat of an object whose encryption key only its writer has, so for a few keys it is enough that the place lets
+// others be read. For an object, it must answer a Stat of another object: a policy may refuse all objects and no document.
 func (p *place) isUnread(ctx context.Context, key string, err error) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	lasting, alike := ship.IsPermanent(err), false
+	lasting, alike, hidden := ship.IsPermanent(err), false, false
 	switch _, refused := p.dest.Stat(ctx, key); {
 	case refused == nil && lasting:
 		// Anyone who may write can make many of these, and each costs only one attempt.
@@ -93,23 +94,26 @@ func (p *place) isUnread(ctx context.Context, key string, err error) bool {
 		if p.passing.Add(1) > maxUnread {
 			return false
 		}
-	case lasting && ship.IsPermanent(refused) && !isObject(key):
+	case lasting && ship.IsPermanent(refused):
 		if p.hidden.Add(1) > maxUnread {
 			return false
 		}
+		alike, hidden = isObject(key), true
 	default:
 		return false
 	}
-	return p.letsRead(ctx, key, alike)
+	return p.letsRead(ctx, key, alike, hidden)
 }
 
-// letsRead reports whether a place lets another key be read; alike: one of the same kind.
-func (p *place) letsRead(ctx context.Context, key string, alike bool) bool {
+// letsRead reports whether a place lets another key be read; alike: one of the same kind. If the place hides an object, so that even a Stat
+// is refused, it must answer a Stat of another one. The other one need not be readable: all may be in an archive, which an audit of
+// checksums never notices.
+func (p *place) letsRead(ctx context.Context, key string, alike, hidden bool) bool {
 	p.probing.Lock()
 	defer p.probing.Unlock()
 	doubtful := 0
-	for k := range p.candidates(key, alike) {
-		err := p.probe(ctx, k)
+	for k := range p.candidates(ctx, key, alike) {
+		err := p.probe(ctx, k, hidden && alike)
 		if err == nil {
 			p.lastRead(k).Store(&k)
 			return true
@@ -124,8 +128,12 @@ func (p *place) letsRead(ctx context.Context, key string, alike bool) bool {
 	return false
 }
 
-// probe reads the beginning of what is under a key.
-func (p *place) probe(ctx context.Context, key string) error {
+// probe reads the beginning of what is under a key, or only asks for it.
+func (p *place) probe(ctx context.Context, key string, stat bool) error {
+	if stat {
+		_, err := p.dest.Stat(ctx, key)
+		return err
+	}
 	body, err := p.dest.Open(ctx, key)
 	if err != nil {
 		return err
@@ -135,8 +143,9 @@ func (p *place) probe(ctx context.Context, key string) error {
 }
 
 // candidates yields up to maxProbed keys that can probably be read. First come those that were read before, then manifests of chains that
-// other places have too: somebody who can write here alone cannot add any. The order of maps makes the choice among them random.
-func (p *place) candidates(key string, alike bool) iter.Seq[string] {
+// other places have too: somebody who can write here alone cannot add any. The order of maps makes the choice among them random. No
+// object may have been read yet, so others are listed: first those of the same hour, which have probably been treated alike.
+func (p *place) candidates(ctx context.Context, key string, alike bool) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		n := 0
 		more := func(k string) bool {
@@ -154,6 +163,13 @@ func (p *place) candidates(key string, alike bool) iter.Seq[string] {
 			}
 		}
 		if alike && isObject(key) {
+			for _, prefix := range []string{cmp.Or(folderOf(key), object.DataPrefix), object.DataPrefix} {
+				for e, err := range p.list(ctx, prefix) {
+					if err != nil || !more(e.Key) {
+						return
+					}
+				}
+			}
 			return
 		}
 		for _, shared := range []bool{true, false} {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
@@ -189,6 +190,69 @@ func TestUnreadObjects(t *testing.T) {
 	if _, err = p.auditWith(t, veiled(p["s3"], isData.MatchString, errArchived), deep); !errors.Is(err, errArchived) {
 		t.Errorf("of a place that lets no object be read: %v", err)
 	}
+}
+
+// TestUnreadHidden: an object with an encryption key that only its writer has, of which S3 answers not even a Stat, is a finding. If no
+// object can be read, or a hundred cannot, the audit has no result.
+func TestUnreadHidden(t *testing.T) {
+	p := newPlaces()
+	for _, name := range []string{"idc", "s3"} {
+		c := newChain(t, p, name, nil).add(9, nil)
+		c.clock = testTime.Add(time.Hour)
+		c.add(50, nil).add(50, nil).add(50, nil).add(50, nil).add(0, final)
+	}
+	var keys []string
+	for _, k := range p["s3"].Keys() {
+		if isData.MatchString(k) {
+			keys = append(keys, k)
+		}
+	}
+	none := func(*audit.Options) {}
+	for mode, change := range map[string]func(*audit.Options){"shallow": none, "deep": deep} {
+		one := func(o *audit.Options) { o.Workers = 1; change(o) }
+		for _, n := range []int{0, 1, 50, len(keys) - 1} { // also the first, before any other was read
+			r, err := p.auditWith(t, veiled(p["s3"], only(keys[n]), errArchived, shiptest.Stat), one)
+			if err != nil {
+				t.Errorf("%s, object %d: %v", mode, n, err)
+				continue
+			}
+			wants(t, r, audit.Owed, audit.Unread)
+			if f := finding(t, r, audit.Unread, "s3"); f.Key != keys[n] {
+				t.Errorf("%s: %+v", mode, f)
+			}
+		}
+		for what, c := range map[string]struct {
+			is   func(string) bool
+			fail bool
+		}{
+			"a policy that denies all objects": {isData.MatchString, true},
+			"all but one":                      {func(k string) bool { return isData.MatchString(k) && k != keys[70] }, true},
+			"100 objects":                      {func(k string) bool { i := slices.Index(keys, k); return i >= 0 && i < 100 }, false},
+			"101 objects":                      {func(k string) bool { i := slices.Index(keys, k); return i >= 0 && i < 101 }, true},
+		} {
+			r, err := p.auditWith(t, veiled(p["s3"], c.is, errArchived, shiptest.Stat), change)
+			switch {
+			case c.fail && !errors.Is(err, errArchived):
+				t.Errorf("%s, %s: %v", mode, what, err)
+			case !c.fail && err != nil:
+				t.Errorf("%s, %s: %v", mode, what, err)
+			case !c.fail:
+				wants(t, r, audit.Owed, audit.Unread)
+			}
+		}
+	}
+	// An audit of checksums does not notice that all others are in an archive.
+	d := shiptest.Faulty(p["s3"], func(c shiptest.Call) shiptest.Fault {
+		if c.Op == shiptest.Open && isData.MatchString(c.Key) || c.Op == shiptest.Stat && c.Key == keys[9] {
+			return shiptest.FailBefore(errArchived)
+		}
+		return shiptest.Fault{}
+	})
+	r, err := p.auditWith(t, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, r, audit.Owed, audit.Unread)
 }
 
 // TestUnreadWatched: a manifest that could not be read is read again by each increment, and then its records are judged.

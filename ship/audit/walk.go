@@ -104,8 +104,12 @@ type step struct {
 	skip    skipped // segments before this one that the chain does not state, for a reason that is known
 }
 
-// skipped is a range of segment numbers, empty if to is 0, up to record last.
-type skipped struct{ from, to, last uint64 }
+// skipped is a range of segment numbers, empty if to is 0, up to record last. hole: damage to the chain may be why it does not state them,
+// so the place may lack their records. Otherwise it is not owed them.
+type skipped struct {
+	from, to, last uint64
+	hole           bool
+}
 
 // covers reports whether the range includes a segment as another place states it. A chain continues after a given record. It
 // does not skip later records, even if it skips the number of their segment.
@@ -113,14 +117,14 @@ func (r skipped) covers(s *step) bool {
 	return s.segment >= r.from && s.segment <= r.to && (s.line == nil || s.line.Last <= r.last)
 }
 
-func (r skipped) with(from, to, last uint64) skipped {
-	if to < from || to == 0 {
+func (r skipped) with(o skipped) skipped {
+	if o.to < o.from || o.to == 0 {
 		return r
 	}
 	if r.to == 0 {
-		return skipped{from, to, last}
+		return o
 	}
-	return skipped{min(r.from, from), max(r.to, to), max(r.last, last)}
+	return skipped{min(r.from, o.from), max(r.to, o.to), max(r.last, o.last), r.hole || o.hole}
 }
 
 // report reports damage in this chain. It may concern every hour.
@@ -136,6 +140,9 @@ func (w *walk) reportIn(from, to int32, code string, epoch uint32, first, last u
 	}
 	w.a.rec.add(f.inHours(from, to))
 }
+
+// owe makes the verdict on the chain, and on some hours, no better than Owed.
+func (w *walk) owe(hours span) { w.a.rec.atLeast(chainID{w.p.name, w.id}, Owed, hours) }
 
 func (w *walk) manifestKey(l *link) string {
 	return object.ManifestKey(w.id.Class, w.id.Spool, l.epoch, l.number)
@@ -156,7 +163,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 				return
 			}
 			before := w.segment
-			jump := w.judgeManifest(f.m)
+			jump, hole := w.judgeManifest(f.m)
 			b := w.openBatch(w.prev)
 			// jump stays true until a segment shows where the chain continues. The segments in between are not compared:
 			// they have been reported, or are not owed.
@@ -181,7 +188,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 					w.Unaccounted.add(s.loss.Unaccounted)
 				}
 				if jump {
-					skip, jump = skip.with(before+1, s.segment-1, f.m.Header.PrevLast), false
+					skip, jump = skip.with(skipped{before + 1, s.segment - 1, f.m.Header.PrevLast, hole}), false
 				}
 				s.at, s.skip = w.prev, skip
 				skip = skipped{}
@@ -190,7 +197,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 				}
 			}
 			if jump {
-				skip = skip.with(before+1, f.m.Footer.Segment, f.m.Header.PrevLast)
+				skip = skip.with(skipped{before + 1, f.m.Footer.Segment, f.m.Header.PrevLast, hole})
 			}
 			if t := f.m.Footer.Passed; !t.IsZero() {
 				w.reached = object.HourOf(t)

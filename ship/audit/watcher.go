@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,8 +137,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		if err == nil && !busy && time.Since(began) >= w.o.FullInterval {
 			began, busy = time.Now(), true
 			running.Go(func() {
-				kept, err := w.full(ctx)
-				full <- fullAudit{kept, err}
+				full <- w.full(ctx)
 			})
 		}
 		_ = wait.Sleep(ctx, w.o.Interval-time.Since(begin))
@@ -147,8 +147,20 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // fullAudit is the outcome of a full audit that ran at the same time as increments.
 type fullAudit struct {
-	kept []*memory
-	err  error
+	begin  time.Time
+	kept   []*memory
+	err    error
+	failed []string // the places at which requests failed
+}
+
+// text says that the audit failed, and why.
+func (f *fullAudit) text() string {
+	return errText(fmt.Errorf("the full audit of %s: %w", f.begin.UTC().Format(time.RFC3339), f.err))
+}
+
+// failedAt reports whether a failed full audit has no result because of a place. If the error is of no place, it is because of all.
+func (f *fullAudit) failedAt(place string) bool {
+	return f != nil && (len(f.failed) == 0 || slices.Contains(f.failed, place))
 }
 
 // fullRetry is the time from a full audit that failed to the next one.
@@ -156,10 +168,12 @@ const fullRetry = 10 * time.Minute
 
 // adopt replaces the Watcher's memory by that of a full audit, if that audit succeeded.
 func (w *Watcher) adopt(f fullAudit) bool {
+	w.told.fullFailed(f.err)
 	if f.err != nil {
-		w.told.failed(f.err)
+		w.update(func(s *Status) { s.noteFull(&f) })
 		return false
 	}
+	w.update(func(s *Status) { s.failing = nil })
 	w.step.Lock()
 	defer w.step.Unlock()
 	for i, m := range f.kept {
@@ -170,7 +184,7 @@ func (w *Watcher) adopt(f fullAudit) bool {
 }
 
 // full makes a full audit and returns only its memory: the next increment reaches the same verdict from that.
-func (w *Watcher) full(ctx context.Context) ([]*memory, error) {
+func (w *Watcher) full(ctx context.Context) fullAudit {
 	w.step.Lock()
 	for _, m := range w.kept {
 		clear(m.changed)
@@ -178,14 +192,19 @@ func (w *Watcher) full(ctx context.Context) ([]*memory, error) {
 	w.step.Unlock()
 	kept := newMemories(len(w.o.Places))
 	o := w.options()
-	begin := time.Now()
-	_, err := runWith(ctx, &o, kept, nil)
-	if err != nil {
-		return nil, err
+	f := fullAudit{begin: time.Now(), kept: kept}
+	_, f.err = runWith(ctx, &o, kept, func(_ int, p *place) {
+		if p.failure.Load() != nil {
+			f.failed = append(f.failed, p.name)
+		}
+	})
+	if f.err != nil {
+		f.kept = nil
+		return f
 	}
-	w.told.full(begin, time.Since(begin))
-	w.update(func(s *Status) { s.Full, s.FullSeconds = begin.UTC(), time.Since(begin).Seconds() })
-	return kept, nil
+	w.told.full(f.begin, time.Since(f.begin))
+	w.update(func(s *Status) { s.Full, s.FullSeconds = f.begin.UTC(), time.Since(f.begin).Seconds() })
+	return f
 }
 
 // options returns the options of an audit that begins now.
