@@ -315,9 +315,10 @@ func (g *group) noteRepeat(x *piece) {
 
 func (x *piece) hasObject() bool { return x.line() != nil && x.line().Records > 0 }
 
-// isOneObject reports whether two lines of one place state the same object, and the same about it.
+// isOneObject reports whether two lines of one place state the same object, and the same about it. If one of them was staged again, only its
+// receipt describes the bytes that are there.
 func isOneObject(x, y *ship.SegmentLine) bool {
-	return x.Records > 0 && x.Key == y.Key && contentOf(x) == contentOf(y) && lineDiffers(x, y) == ""
+	return x.Records > 0 && x.Key == y.Key && contentOf(x) == contentOf(y) && lineDiffers(x, y) == "" && (!staged(x) || !staged(y) || sameBytes(x, y))
 }
 
 // reportDoubled reports a piece if an earlier piece at the same place has the same content and a record in common, in another object:

@@ -20,7 +20,8 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	if !a.o.Hour.IsZero() && k.Hour != object.HourOf(a.o.Hour) {
 		return
 	}
-	e := expected{size: s.Receipt.Size}
+	said, _ := hashLine(s)
+	e := expected{size: s.Receipt.Size, said: said}
 	a.o.Progress.ObjectsOf.Add(1)
 	if s.MaxTime.Before(a.o.Since) {
 		e.flags |= optional
@@ -35,8 +36,8 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	a.noteNamed(p, k, &e)
 }
 
-// noteNamed notes that a chain names an object, so that compareListing does not report it as unknown. The caller has set size
-// and flags of e.
+// noteNamed notes that a chain names an object, so that compareListing does not report it as unknown. The caller has set size,
+// said and flags of e.
 func (a *auditor) noteNamed(p *place, k *object.Key, e *expected) {
 	e.first, e.last, e.epoch, e.hour = k.First, k.Last, k.Epoch, k.Hour
 	n, ok := slices.BinarySearchFunc(a.spools, k.Origin, object.Origin.Compare)
