@@ -172,7 +172,10 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 	if a.line.First < b.line.First {
 		a, b = b, a // a is the one that may be a rest
 	}
-	alike, err := a.p.kept.once("alike "+a.line.Key+" "+b.p.name+" "+b.line.Key, func() (bool, error) {
+	_, lineA := hashLine(a.line)
+	_, lineB := hashLine(b.line)
+	what := fmt.Sprintf("alike %s %x %s %s %x", a.line.Key, lineA, b.p.name, b.line.Key, lineB) // a rewritten line makes it another question
+	alike, err := a.p.kept.once(what, func() (bool, error) {
 		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b}, true)
 		return all && lost.last == 0, err
 	})

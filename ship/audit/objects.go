@@ -20,7 +20,7 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	if !a.o.Hour.IsZero() && k.Hour != object.HourOf(a.o.Hour) {
 		return
 	}
-	said, _ := hashLine(s)
+	said, line := hashLine(s)
 	e := expected{size: s.Receipt.Size, said: said}
 	a.o.Progress.ObjectsOf.Add(1)
 	if s.MaxTime.Before(a.o.Since) {
@@ -29,9 +29,9 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	// A receipt for other bytes than were staged is rare, and what a forger would write, so the content decides.
 	recompressed := !staged(s)
 	// Objects that an earlier audit has found right are only listed.
-	if e.flags&optional == 0 && !w.isKnown(b.at) && !p.kept.isRight(s.Key) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
+	if e.flags&optional == 0 && !w.isKnown(b.at) && !p.kept.isRight(s.Key, line) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
 		e.flags |= asked
-		w.ask(ctx, b, *s, a.o.Deep || recompressed)
+		w.ask(ctx, b, *s, line, a.o.Deep || recompressed)
 	}
 	a.noteNamed(p, k, &e)
 }
@@ -70,8 +70,8 @@ func staged(s *ship.SegmentLine) bool {
 // keepsSum reports whether, according to the receipt, the place kept a checksum of its own for the object.
 func keepsSum(s *ship.SegmentLine) bool { return s.Receipt.Method == "head" }
 
-// ask examines one object in the background, once a slot is free.
-func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool) {
+// ask examines one object in the background, once a slot is free. line is the hash of its line.
+func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, line uint64, read bool) {
 	a, p := w.a, w.p
 	a.check(w.update(b, func(b *batch) { b.open++ })) // first, so that no mark passes an object that is never examined
 	select {
@@ -81,7 +81,7 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 	}
 	a.jobs.Go(func() {
 		defer func() { <-p.slots }()
-		err := p.kept.examined(s.Key, func() error {
+		err := p.kept.examinedFor(s.Key, line, func() error {
 			return p.againOf(ctx, s.Key, func(ctx context.Context) error {
 				if read {
 					return p.read(ctx, &s)
