@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 
+const stated = ['records', 'bytes', 'gaps', 'min_time', 'max_time', 'format', 'codec', 'raw_bytes', 'raw_sha256']
 const verdicts = ['complete', 'closed', 'owed', 'damaged'], zeros = '0'.repeat(64)
 const sha = bytes => createHash('sha256').update(bytes).digest('hex')
 const demand = (ok, what, verdict = 'damaged') => { if (!ok) throw Object.assign(Error(what), { verdict }) }
@@ -64,7 +65,7 @@ function parseKey(key) {
 function check(dir) {
   const entries = readdirSync(dir, { recursive: true, withFileTypes: true }).filter(e => e.isFile())
   const keys = new Set(entries.map(e => `${e.parentPath}/${e.name}`.slice(dir.length + 1))), read = key => readFileSync(`${dir}/${key}`)
-  const chains = new Map(), named = new Set(), ends = { '': '', gzip: '.gz', zstd: '.zst', lz4: '.lz4', s2: '.s2', none: '' }
+  const chains = new Map(), named = new Map(), ends = { '': '', gzip: '.gz', zstd: '.zst', lz4: '.lz4', s2: '.s2', none: '' }
   let worst = 0
   const say = (verdict, key, what) => { worst = Math.max(worst, verdicts.indexOf(verdict)); console.log(`${dir}: ${verdict}: ${key}: ${what}`) }
   const attempt = (key, f) => { try { return f() } catch (e) { say(e.verdict ?? 'damaged', key, e.message) } }
@@ -109,7 +110,9 @@ function check(dir) {
           if (s.type === 'segment' && s.records) attempt(s.key, () => {
             const k = parseKey(s.key), r = s.receipt
             demand(k && k.id.slice(0, -16) === id.slice(0, -16) && k.first === s.first && k.last === s.last && (k.id !== id || k.epoch <= epoch) && k.ext.endsWith(ends[s.codec] ?? ''), 'a key that its line cannot have')
-            named.add(s.key)
+            const said = JSON.stringify(stated.map(member => s[member])), before = named.get(s.key) ?? said
+            named.set(s.key, said)
+            demand(before === said, 'two lines state different things about it')
             demand(keys.has(s.key), 'missing')
             const bytes = read(s.key), staged = r.size === s.size && [`sha256:${s.sha256}`, `crc64nvme:${s.crc64nvme}`].includes(r.checksum)
             demand(bytes.length === r.size && (staged ? sha(bytes) === s.sha256 : r.checksum === `sha256:${sha(bytes)}`), 'altered')

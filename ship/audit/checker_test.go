@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/fileship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -168,6 +169,13 @@ var told = map[string]func(t *testing.T, c *chain){
 				c.at.Set(key, bytes.Replace(b, []byte("08:00"), []byte("09:00"), 1))
 			}
 		}
+	},
+	"an object that two lines state differently": func(t *testing.T, c *chain) {
+		b := c.branch(1, "x", c.segment, c.last)
+		c.format, b.format = format.Lines, format.Lines // decoding the object shows no times
+		last := c.last + 10
+		c.whole(last, nil).add(0, final)
+		b.whole(last, func(m *ship.Manifest) { m.Segments[0].MinTime = testTime.Add(-1) }).add(0, final)
 	},
 	"closed": func(t *testing.T, c *chain) { places{"idc": c.at}.closeSpool(t, "vpn", c.spool, nil, "idc") },
 	"final":  func(t *testing.T, c *chain) { c.add(0, final) },

@@ -25,16 +25,22 @@ func (a *auditor) compareListing(ctx context.Context, p *place) error {
 		list = a.listHour(ctx, p)
 	}
 	i := 0
-	absent := func() error {
-		e := &p.expected[i]
-		if i++; i < len(p.expected) && a.compareExpected(*e, p.expected[i]) == 0 {
-			return nil // named twice
+	// next returns what all lines say about the next object.
+	next := func() []expected {
+		from := i
+		for i++; i < len(p.expected) && a.compareExpected(p.expected[from], p.expected[i]) == 0; i++ {
+			continue
 		}
-		if e.flags&(optional|asked) != 0 {
+		return p.expected[from:i]
+	}
+	absent := func() error {
+		all := next()
+		a.judgeLines(p, all)
+		if !slices.ContainsFunc(all, func(e expected) bool { return e.flags&(optional|asked) == 0 }) {
 			return nil
 		}
 		a.o.Progress.Objects.Add(1)
-		return a.reportMissing(ctx, p, e)
+		return a.reportMissing(ctx, p, &all[0])
 	}
 	key := ""
 	for l, err := range list {
@@ -59,20 +65,9 @@ func (a *auditor) compareListing(ctx context.Context, p *place) error {
 			}
 			continue
 		}
-		e := &p.expected[i]
-		if e.flags&asked == 0 {
-			a.o.Progress.Objects.Add(1)
-			if l.Size != e.size {
-				k := a.key(e)
-				a.rec.add(Finding{
-					Code: ObjectAltered, Place: p.name, Class: k.Class, Spool: k.Spool, Epoch: k.Epoch, First: k.First, Last: k.Last, Key: l.Key,
-					Detail: fmt.Sprintf("%d bytes are there; its receipt says %d", l.Size, e.size),
-				})
-			}
-		}
-		for i++; i < len(p.expected) && a.compareExpected(*e, p.expected[i]) == 0; i++ {
-			continue // named twice
-		}
+		all := next()
+		a.judgeLines(p, all)
+		a.judgeSize(p, all, l.Size)
 		key = ""
 	}
 	for i < len(p.expected) {
@@ -81,6 +76,43 @@ func (a *auditor) compareListing(ctx context.Context, p *place) error {
 		}
 	}
 	return nil
+}
+
+// judgeLines reports the lines that name one object if they contradict each other.
+func (a *auditor) judgeLines(p *place, all []expected) {
+	said := all[0].said
+	for i := range all[1:] {
+		next := all[i+1].said
+		if said.contradicts(next) {
+			f := a.about(p, &all[0])
+			f.Code, f.Detail = LineWrong, "two lines of chains here name it, and state different content, records or bytes: one object cannot be both"
+			a.rec.add(f)
+			return
+		}
+		said = statement{cmp.Or(said.content, next.content), cmp.Or(said.bytes, next.bytes)}
+	}
+}
+
+// judgeSize reports an object if its size is not that of each line that names it. It leaves out lines for which it was asked for by name.
+func (a *auditor) judgeSize(p *place, all []expected, size int64) {
+	unasked := func(e expected) bool { return e.flags&asked == 0 }
+	if !slices.ContainsFunc(all, unasked) {
+		return
+	}
+	a.o.Progress.Objects.Add(1)
+	i := slices.IndexFunc(all, func(e expected) bool { return unasked(e) && e.size != size })
+	if i < 0 {
+		return
+	}
+	f := a.about(p, &all[i])
+	f.Code, f.Detail = ObjectAltered, fmt.Sprintf("%d bytes are there; its receipt says %d", size, all[i].size)
+	a.rec.add(f)
+}
+
+// about returns a finding about an object that a chain names.
+func (a *auditor) about(p *place, e *expected) Finding {
+	k := a.key(e)
+	return Finding{Place: p.name, Class: k.Class, Spool: k.Spool, Epoch: k.Epoch, First: k.First, Last: k.Last, Key: k.String()}
 }
 
 // listHour lists one hour of every class that is known.
@@ -104,16 +136,14 @@ func (a *auditor) listHour(ctx context.Context, p *place) iter.Seq2[ship.Entry, 
 
 // reportMissing reports an object that was not listed, unless it is there: it may have been stored while the listing was read.
 func (a *auditor) reportMissing(ctx context.Context, p *place, e *expected) error {
-	k := a.key(e)
+	f := a.about(p, e)
 	if !a.rec.full() {
-		if there, err := p.exists(ctx, k.String()); err != nil || there {
+		if there, err := p.exists(ctx, f.Key); err != nil || there {
 			return err
 		}
 	}
-	a.rec.add(Finding{
-		Code: ObjectMissing, Place: p.name, Class: k.Class, Spool: k.Spool, Epoch: k.Epoch, First: k.First, Last: k.Last, Key: k.String(),
-		Detail: "it is not there",
-	})
+	f.Code, f.Detail = ObjectMissing, "it is not there"
+	a.rec.add(f)
 	return nil
 }
 

@@ -172,7 +172,10 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 	if a.line.First < b.line.First {
 		a, b = b, a // a is the one that may be a rest
 	}
-	alike, err := a.p.kept.once("alike "+a.line.Key+" "+b.p.name+" "+b.line.Key, func() (bool, error) {
+	_, lineA := hashLine(a.line)
+	_, lineB := hashLine(b.line)
+	what := fmt.Sprintf("alike %s %x %s %s %x", a.line.Key, lineA, b.p.name, b.line.Key, lineB) // a rewritten line makes it another question
+	alike, err := a.p.kept.once(what, func() (bool, error) {
 		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b}, true)
 		return all && lost.last == 0, err
 	})
@@ -322,9 +325,10 @@ func (g *group) noteRepeat(x *piece) {
 
 func (x *piece) hasObject() bool { return x.line() != nil && x.line().Records > 0 }
 
-// isOneObject reports whether two lines of one place state the same object, and the same about it.
+// isOneObject reports whether two lines of one place state the same object, and the same about it. If one of them was staged again, only its
+// receipt describes the bytes that are there.
 func isOneObject(x, y *ship.SegmentLine) bool {
-	return x.Records > 0 && x.Key == y.Key && contentOf(x) == contentOf(y) && lineDiffers(x, y) == ""
+	return x.Records > 0 && x.Key == y.Key && contentOf(x) == contentOf(y) && lineDiffers(x, y) == "" && (!staged(x) || !staged(y) || sameBytes(x, y))
 }
 
 // reportDoubled reports a piece if an earlier piece at the same place has the same content and a record in common, in another object:

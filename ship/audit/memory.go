@@ -43,6 +43,7 @@ const (
 type memory struct {
 	chains, data index // each is used by one goroutine at a time
 
+	began     time.Time
 	mu        sync.Mutex
 	manifests map[object.ChainKey]*ship.Manifest
 	documents map[string]any        // heads, closings and notes, by key; and what once has found true
@@ -59,10 +60,45 @@ type memory struct {
 	shaken    bool                  // a listing contradicts what is remembered of an object: the chain that names it has to be judged again
 }
 
-// remembered is what an audit has found of an object.
+// remembered is what audits have found of an object. Each answer is about the line that the object was compared with, because chains of
+// related spools may name the same object in different lines.
 type remembered struct {
-	err error     // nil: it is right
-	at  time.Time // when err was found
+	answer
+	line   uint64            // the hash of the line, 0 for what is not about a line
+	others map[uint64]answer // the answers about other lines
+}
+
+// answer is the result of an examination.
+type answer struct {
+	err error         // nil: it is right
+	at  time.Duration // when err was found, since memory.began
+}
+
+// maxOthers bounds remembered.others.
+const maxOthers = 64
+
+// about returns the answer about a line.
+func (r *remembered) about(line uint64) (a answer, ok bool) {
+	if r.line == line {
+		return r.answer, true
+	}
+	a, ok = r.others[line]
+	return a, ok
+}
+
+// with adds the answer about a line.
+func (r remembered) with(line uint64, a answer) remembered {
+	switch {
+	case r.line == line:
+		r.answer = a
+		return r
+	case r.others == nil:
+		r.others = map[uint64]answer{}
+	case len(r.others) >= maxOthers:
+		clear(r.others)
+	}
+	r.others[line] = a
+	return r
 }
 
 // folder is the folder of an hour.
@@ -105,7 +141,7 @@ func compareFolders(all []*memory) {
 
 func newMemory() *memory {
 	return &memory{
-		manifests: map[object.ChainKey]*ship.Manifest{}, documents: map[string]any{}, signed: map[any]bool{},
+		began: time.Now(), manifests: map[object.ChainKey]*ship.Manifest{}, documents: map[string]any{}, signed: map[any]bool{},
 		objects: map[string]remembered{}, folders: map[string]folder{}, touched: map[string]bool{}, changed: map[string]bool{}, relisted: maxRelisted, page: page,
 	}
 }
@@ -441,36 +477,49 @@ func (m *memory) isSigned(doc any, check func() error) error {
 	return err
 }
 
-// isRight reports whether an object was found right, and its place has listed it without a change since.
-func (m *memory) isRight(key string) bool {
+// isRight reports whether an object was found to be what a line says, and its place has listed it without a change since. line is the
+// hash of that line.
+func (m *memory) isRight(key string, line uint64) bool {
 	if m == nil {
 		return false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.objects[key]
-	return ok && r.err == nil
+	a, about := r.about(line)
+	return ok && about && a.err == nil
 }
 
 // contentOfObject and a key are the name under which memory.objects has what is known of an object's content, if the audit is not deep
 // and had to read it.
 const contentOfObject = "content of "
 
-// examined returns what is remembered of an object, or the result of look. Bad results are remembered for the time doubted.
-func (m *memory) examined(key string, look func() error) error {
+// examined returns what is remembered under a name that says everything that the result of look depends on, or that result. Bad results
+// are remembered for the time doubted.
+func (m *memory) examined(what string, look func() error) error { return m.examinedFor(what, 0, look) }
+
+// examinedFor is examined for the comparison of an object with a line that has the given hash.
+func (m *memory) examinedFor(key string, line uint64, look func() error) error {
 	if m == nil {
 		return look()
 	}
 	m.mu.Lock()
 	r, ok := m.objects[key]
+	a, about := r.about(line)
 	m.mu.Unlock()
-	if ok && (r.err == nil || time.Since(r.at) < doubted) {
-		return r.err
+	if ok && about && (a.err == nil || time.Since(m.began)-a.at < doubted) {
+		return a.err
 	}
 	err := look()
 	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
+		a = answer{err, time.Since(m.began)}
 		m.mu.Lock()
-		m.objects[key] = remembered{err, time.Now()}
+		if r, ok = m.objects[key]; ok {
+			r = r.with(line, a)
+		} else {
+			r = remembered{answer: a, line: line}
+		}
+		m.objects[key] = r
 		m.mu.Unlock()
 	}
 	return err

@@ -20,7 +20,8 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	if !a.o.Hour.IsZero() && k.Hour != object.HourOf(a.o.Hour) {
 		return
 	}
-	e := expected{size: s.Receipt.Size}
+	said, line := hashLine(s)
+	e := expected{size: s.Receipt.Size, said: said}
 	a.o.Progress.ObjectsOf.Add(1)
 	if s.MaxTime.Before(a.o.Since) {
 		e.flags |= optional
@@ -28,15 +29,15 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	// A receipt for other bytes than were staged is rare, and what a forger would write, so the content decides.
 	recompressed := !staged(s)
 	// Objects that an earlier audit has found right are only listed.
-	if e.flags&optional == 0 && !w.isKnown(b.at) && !p.kept.isRight(s.Key) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
+	if e.flags&optional == 0 && !w.isKnown(b.at) && !p.kept.isRight(s.Key, line) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
 		e.flags |= asked
-		w.ask(ctx, b, *s, a.o.Deep || recompressed)
+		w.ask(ctx, b, *s, line, a.o.Deep || recompressed)
 	}
 	a.noteNamed(p, k, &e)
 }
 
-// noteNamed notes that a chain names an object, so that compareListing does not report it as unknown. The caller has set size
-// and flags of e.
+// noteNamed notes that a chain names an object, so that compareListing does not report it as unknown. The caller has set size,
+// said and flags of e.
 func (a *auditor) noteNamed(p *place, k *object.Key, e *expected) {
 	e.first, e.last, e.epoch, e.hour = k.First, k.Last, k.Epoch, k.Hour
 	n, ok := slices.BinarySearchFunc(a.spools, k.Origin, object.Origin.Compare)
@@ -69,8 +70,8 @@ func staged(s *ship.SegmentLine) bool {
 // keepsSum reports whether, according to the receipt, the place kept a checksum of its own for the object.
 func keepsSum(s *ship.SegmentLine) bool { return s.Receipt.Method == "head" }
 
-// ask examines one object in the background, once a slot is free.
-func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool) {
+// ask examines one object in the background, once a slot is free. line is the hash of its line.
+func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, line uint64, read bool) {
 	a, p := w.a, w.p
 	a.check(w.update(b, func(b *batch) { b.open++ })) // first, so that no mark passes an object that is never examined
 	select {
@@ -80,7 +81,7 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 	}
 	a.jobs.Go(func() {
 		defer func() { <-p.slots }()
-		err := p.kept.examined(s.Key, func() error {
+		err := p.kept.examinedFor(s.Key, line, func() error {
 			return p.againOf(ctx, s.Key, func(ctx context.Context) error {
 				if read {
 					return p.read(ctx, &s)

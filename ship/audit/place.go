@@ -285,10 +285,11 @@ func (p *place) readable(ctx context.Context, id object.Origin) iter.Seq2[*ship.
 	}
 }
 
-// expected is an object that a chain names, 48 bytes.
+// expected is an object that a line of a chain names, 48 bytes. Several lines may name the same one.
 type expected struct {
 	first, last uint64
 	size        int64
+	said        statement
 	spool       uint32 // index into auditor.spools, which is sorted
 	epoch       uint32
 	hour        int32

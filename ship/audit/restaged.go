@@ -130,10 +130,11 @@ var errOtherRecords = fmt.Errorf("%w: the two objects have different records", s
 
 // hasContent reads an object, and compares its bytes and its records with its line.
 func (s stored) hasContent(ctx context.Context) error {
-	if s.p.o.Deep && s.p.kept.isRight(s.line.Key) {
+	_, line := hashLine(s.line)
+	if s.p.o.Deep && s.p.kept.isRight(s.line.Key, line) {
 		return nil
 	}
-	return s.p.kept.examined(contentOfObject+s.line.Key, func() error {
+	return s.p.kept.examinedFor(contentOfObject+s.line.Key, line, func() error {
 		return s.p.requestOf(ctx, s.line.Key, func(ctx context.Context) error { return s.p.read(ctx, s.line) })
 	})
 }

@@ -123,7 +123,7 @@ const (
 	SequenceBroken  = "sequence-broken"  // sequence numbers have a hole, or repeat
 	AfterEnd        = "after-end"        // a manifest follows the end of its epoch, or its epoch is lower than that of the owner that took over
 	FinalWrong      = "final-wrong"      // another place has records that a final manifest denies
-	LineWrong       = "line-wrong"       // a line contradicts itself, its chain or its key
+	LineWrong       = "line-wrong"       // a line contradicts itself, its chain, its key, or another line here about its object
 	PlacesDiffer    = "places-differ"    // the lines of two places about one segment differ
 	RecordsDoubled  = "records-doubled"  // two chains of related spools have the same records at one place
 	SignatureWrong  = "signature-wrong"  // none of the given keys vouches for a manifest
