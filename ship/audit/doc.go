@@ -92,10 +92,10 @@
 // compares the chains of one spool at several places, and restaged.go the objects of a segment that was staged again; match.go, beginning.go
 // and holdings.go compare those of copies. heads.go checks heads. closing.go judges closings, and close.go writes one. hour.go judges hours.
 //
-// Objects: objects.go notes which objects a chain names and asks for them, and statement.go what a line says about one; deep.go reads and
-// counts their records, within the limits of bounds.go and in the formats of encoding.go; found.go compares the records of two objects. Phase three, listing.go, compares
-// the listing with the names. Phase four, ahead.go and superseded.go, reads the objects that no chain names. repairs.go reads the
-// notes of the repairs that replay.go has made.
+// Objects: objects.go notes which objects a chain names and asks for them, and statement.go what a line says about one; deep.go reads
+// and counts their records, within the limits of bounds.go and in the formats of encoding.go; found.go compares the records of two
+// objects. Phase three, listing.go, compares the listing with the names. Phase four, ahead.go and superseded.go, reads the objects
+// that no chain names. repairs.go reads the notes of the repairs that replay.go has made.
 //
 // watcher.go repeats audits: memory.go is what it remembers of a place, index.go a remembered listing, counted.go counts requests,
 // status.go is the Status that it reports, and teller.go logs what is new. marker.go writes markers of complete hours.
