@@ -217,7 +217,7 @@ func (s *Shelf) Withdraw(dest string) error {
 		return err
 	}
 	defer done()
-	d.proposal = nil
+	d.proposal, d.proposed = nil, [32]byte{}
 	err = s.fs.Remove(s.proposalPath(dest))
 	if err == nil {
 		err = s.fs.SyncDir(s.path(chainDir))

@@ -21,6 +21,7 @@ type destination struct {
 	unsure    bool         // the spool.json on stable storage may not name it: see Join; guarded by Shelf.naming
 	mu        fatal.Mutex  // held during a change of the chain state, its files included
 	proposal  *proposal    // as this process has last written or read it; nil if there is none; guarded by mu
+	proposed  [32]byte     // the hash of the manifest that this process has last proposed; guarded by mu
 	unread    refusal      // the disk's refusal to read the file of the proposal; guarded by mu
 
 	// Guarded by Shelf.mu.
@@ -133,7 +134,7 @@ func (s *Shelf) Ack(dest string, c Chain) error {
 	if err := s.saveChain(d, c, delivered); err != nil {
 		return err
 	}
-	d.proposal = nil
+	d.proposal, d.proposed = nil, [32]byte{}
 	if err := s.fs.Remove(s.proposalPath(dest)); err != nil {
 		s.log.Warn("spool: cannot remove an acknowledged manifest; it is replaced by the next one, and nothing is lost", "class", s.opts.Class, "destination", dest, "err", err)
 	}

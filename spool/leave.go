@@ -99,7 +99,7 @@ func (s *Shelf) move(dest string, change func(Chain) (Chain, error)) error {
 		return err
 	}
 	delivered.Add(s.cat.sum(old.Segment, c.Segment))
-	d.proposal = nil
+	d.proposal, d.proposed = nil, [32]byte{}
 	// The proposed manifest is at no destination: another owner's manifest has its number.
 	if err := s.fs.Remove(s.proposalPath(dest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: withdraw: %w", err)

@@ -85,8 +85,10 @@ func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 	switch {
 	case err == nil && bytes.Equal(old.manifest, manifest):
 		return s.fs.SyncDir(s.path(chainDir)) // an earlier call may have failed to sync the directory
-	case err == nil:
+	case err == nil && d.proposed != sha256.Sum256(manifest):
 		return fmt.Errorf("spool: another manifest is already proposed to %q and not acknowledged yet", dest)
+	case err == nil:
+		s.log.Error("spool: the file of a proposed manifest is damaged, and is written again from memory, so nothing is lost: check the disk", "class", s.opts.Class, "destination", dest)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -102,7 +104,7 @@ func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 		return err
 	}
 	p.manifest = bytes.Clone(manifest)
-	d.proposal = &p
+	d.proposal, d.proposed = &p, sha256.Sum256(manifest)
 	return nil
 }
 
