@@ -21,7 +21,8 @@ type destination struct {
 	unsure    bool         // the spool.json on stable storage may not name it: see Join; guarded by Shelf.naming
 	mu        fatal.Mutex  // held during a change of the chain state, its files included
 	proposal  *proposal    // as this process has last written or read it; nil if there is none; guarded by mu
-	proposed  [32]byte     // the hash of the manifest that this process has last proposed; guarded by mu
+	proposed  [32]byte     // the hash of proposal's manifest if this process has made its file; guarded by mu
+	stale     bool         // that file is damaged or gone; guarded by mu
 	unread    refusal      // the disk's refusal to read the file of the proposal; guarded by mu
 
 	// Guarded by Shelf.mu.

@@ -83,12 +83,12 @@ func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 	defer d.mu.Unlock()
 	old, err := s.proposed(d)
 	switch {
+	case err == nil && bytes.Equal(old.manifest, manifest) && d.stale:
+		s.log.Error("spool: the file of a proposed manifest is damaged or gone, and is written again from memory, so nothing is lost: check the disk", "class", s.opts.Class, "destination", dest)
 	case err == nil && bytes.Equal(old.manifest, manifest):
 		return s.fs.SyncDir(s.path(chainDir)) // an earlier call may have failed to sync the directory
-	case err == nil && d.proposed != sha256.Sum256(manifest):
-		return fmt.Errorf("spool: another manifest is already proposed to %q and not acknowledged yet", dest)
 	case err == nil:
-		s.log.Error("spool: the file of a proposed manifest is damaged, and is written again from memory, so nothing is lost: check the disk", "class", s.opts.Class, "destination", dest)
+		return fmt.Errorf("spool: another manifest is already proposed to %q and not acknowledged yet", dest)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -104,7 +104,7 @@ func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 		return err
 	}
 	p.manifest = bytes.Clone(manifest)
-	d.proposal, d.proposed = &p, sha256.Sum256(manifest)
+	d.proposal, d.proposed, d.stale = &p, sha256.Sum256(manifest), false
 	return nil
 }
 
@@ -132,15 +132,21 @@ func (s *Shelf) Proposed(dest string) ([]byte, error) {
 // interrupted: it has the hash of the chain state, or was written for another place than the chain's next one. d.mu is held.
 func (s *Shelf) proposed(d *destination) (p proposal, err error) {
 	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxPlace+maxManifest)
+	if err == nil {
+		p, err = decodeProposal(b)
+	}
+	// What this process has proposed it knows, whatever has happened to the file since.
+	d.stale = d.proposed != [32]byte{} && (err != nil && !refused(err) || err == nil && sha256.Sum256(p.manifest) != d.proposed)
 	switch {
+	case d.stale:
+		p, err = *d.proposal, nil
 	case refused(err) && d.proposal != nil:
 		p = *d.proposal // the disk has stored it but cannot read it any more: that must not block the chain
+	case errors.Is(err, statefile.ErrNewer):
+		return proposal{}, fmt.Errorf("%s: %w", s.proposalPath(d.name), err)
 	case err != nil:
-		return p, err
+		return proposal{}, err
 	default:
-		if p, err = decodeProposal(b); err != nil {
-			return proposal{}, fmt.Errorf("%s: %w", s.proposalPath(d.name), err)
-		}
 		read := p
 		d.proposal = &read
 	}

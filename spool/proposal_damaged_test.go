@@ -1,6 +1,9 @@
 package spool
 
 import (
+	"crypto/sha256"
+	"errors"
+	"io/fs"
 	"testing"
 	"testing/synctest"
 )
@@ -38,6 +41,21 @@ func TestProposalDamagedMeanwhile(t *testing.T) {
 		}
 		if b, err := s.shelf.Proposed("a"); err != nil || string(b) != string(manifest) {
 			t.Errorf("%q, %v", b, err)
+		}
+		// It has arrived, and the file is gone before it is acknowledged.
+		if err := d.fs.Remove(s.proposalPath("a")); err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.shelf.Chain("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Next, c.Hash = c.Next+1, sha256.Sum256(manifest)
+		if err := s.shelf.Ack("a", c); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.shelf.Proposed("a"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after the acknowledgement: %v", err)
 		}
 	})
 }

@@ -54,6 +54,8 @@ func TestProposalFile(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("the file is\n%s\nwant\n%s", got, want)
 	}
+	closeSpool(t, s)
+	s = d.open(t, Options{Destinations: []string{"b"}}) // the process that has made the file knows better
 	for _, c := range []struct {
 		file, manifest string
 		err            error
