@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func (h *host) damage(which, what int64) string {
 		}
 		return replace(h.mem, path, before)
 	}
-	if filepath.Base(filepath.Dir(path)) == "damaged" {
+	if filepath.Base(filepath.Dir(path)) == "damaged" || noted(h.mem, path) {
 		return "" // deleting it is how an operator gives up its records
 	}
 	if path == h.newest() {
@@ -108,6 +109,13 @@ func (h *host) damage(which, what int64) string {
 		return ""
 	}
 	return "delete " + path
+}
+
+// noted reports whether the note of a damage names the file.
+func noted(m *vfs.Mem, path string) bool {
+	return slices.ContainsFunc(files(m, "/spool/damaged"), func(note string) bool {
+		return filepath.Ext(note) == ".json" && bytes.Contains(read(m, note), []byte(`"`+filepath.Base(path)+`"`))
+	})
 }
 
 // sibling returns another file of the same directory with the same extension; "" if there is none.
