@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/units"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // loadChains reads the chain state of every destination that the spool remembers. It begins a new epoch if the chain of a
@@ -77,10 +78,8 @@ var errAged = errors.New("it is older than the chain: the log says that more was
 func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
 	c := s.unknownChain(d.name)
-	c.Segment, c.Through, c.Joined = number-1, first-1, s.id.Destinations[d.name].Joined
-	known := s.journal.ledger.Destinations[d.name]
-	delivered := known.Tally
-	if c.Joined == 0 {
+	c.Segment, c.Through = number-1, first-1
+	if c.Joined = s.id.Destinations[d.name].Joined; c.Joined == 0 {
 		c.Joined = first
 	}
 	// The chain to look for does not list the records that the chains under earlier ids contain.
@@ -89,19 +88,7 @@ func (s *Spool) relearn(d *destination) error {
 	}
 	aged := d.aged
 	d.chain, d.lost, d.aged = c, false, nil
-	// A destination that was owed every record has all that are neither pending nor damaged, and no destination has more than that.
-	most := s.journal.ledger.Kept.Sub(s.owed(d)).Sub(s.journal.ledger.Damaged)
-	limit := c.Through
-	if known.Through < c.Through {
-		limit -= known.Through - min(known.Records, known.Through)
-	}
-	if most.Records > limit { // damage among the pending records was found just now, and is not in the ledger yet
-		most.Bytes = uint64(float64(most.Bytes) / float64(most.Records) * float64(limit)) // nothing says how many
-		most.Records = limit
-	}
-	if known.Through != c.Through && (c.Joined == 1 || delivered.Records > most.Records) {
-		delivered = most
-	}
+	delivered := s.countDelivered(d)
 	if aged != nil && aged.chain == c && aged.delivered == delivered {
 		d.delivered = delivered // an earlier process has relearned this state already
 		return nil
@@ -112,6 +99,37 @@ func (s *Spool) relearn(d *destination) error {
 		}
 	}
 	return s.shelf.saveChain(d, c, delivered)
+}
+
+// countDelivered returns what a destination has whose chain state is known anew: by whole segments, as owed counts.
+func (s *Spool) countDelivered(d *destination) segment.Tally {
+	c, known := d.chain, s.journal.ledger.Destinations[d.name]
+	delivered, end := known.Tally, c.Through
+	for _, seg := range s.shelf.cat.after(c.Segment, 0) {
+		if seg.First <= c.Through { // an earlier chain has a part of it
+			end = min(end, seg.First-1)
+		}
+		if seg.Last <= known.Through && c.Through < known.Through { // if they are equal, known may be of either chain
+			delivered = delivered.Sub(segment.Tally{Records: seg.Records, Bytes: seg.Bytes})
+		}
+	}
+	if known.Through == end {
+		return delivered
+	}
+	// A destination that was owed every record has all that are neither pending nor damaged, and no destination has more than that.
+	most := s.journal.ledger.Kept.Sub(s.owed(d)).Sub(s.journal.ledger.Damaged)
+	limit := end
+	if known.Through < end {
+		limit -= known.Through - min(known.Records, known.Through)
+	}
+	if most.Records > limit { // damage among the pending records was found just now, and is not in the ledger yet
+		most.Bytes = uint64(float64(most.Bytes) / float64(most.Records) * float64(limit)) // nothing says how many
+		most.Records = limit
+	}
+	if c.Joined == 1 || delivered.Records > most.Records {
+		return most
+	}
+	return delivered
 }
 
 // openDestinations compares the destinations in the options with those that the spool remembers.
