@@ -162,6 +162,22 @@ func TestHour(t *testing.T) {
 	wants(t, p.audit(t, hour(-time.Hour)), audit.Owed, audit.HourOpen, audit.Open, audit.Behind)
 }
 
+// TestOmittedHours: places differ about segments of several hours, and the findings have no room for all. No hour counts as complete.
+func TestOmittedHours(t *testing.T) {
+	late := testTime.Add(4 * time.Hour)
+	p := newPlaces()
+	for place, data := range map[string]string{"idc": "x", "s3": "y"} {
+		c := newChain(t, p, place, nil).by(data).add(2, nil)
+		c.clock = late
+		c.add(2, nil).add(0, final)
+	}
+	for _, hour := range []time.Time{testTime, late} {
+		hourIs(t, "a difference", hour, audit.Damaged, func(change ...func(*audit.Options)) *audit.Result {
+			return p.audit(t, append(change, func(o *audit.Options) { o.MaxFindings = 1 })...)
+		})
+	}
+}
+
 // TestMaxFindings: findings are bounded, and the rest counted.
 func TestMaxFindings(t *testing.T) {
 	p := finished(t)

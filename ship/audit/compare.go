@@ -67,13 +67,11 @@ func (a *auditor) compare(s *side, low uint64) {
 		return
 	}
 	note := func(c *cursor, at *link, what string) {
-		if len(s.diffs) < a.o.MaxFindings {
-			first, last := one.step.bounds()
-			d := difference{a: one, b: c, atA: one.step.at, atB: at, first: first, last: last, what: what}
-			d.from, d.to = hoursOf(&one.step, &c.step)
-			if !s.doubt(&a.o, &d) {
-				s.diffs = append(s.diffs, d)
-			}
+		first, last := one.step.bounds()
+		d := difference{a: one, b: c, atA: one.step.at, atB: at, first: first, last: last, what: what}
+		d.from, d.to = hoursOf(&one.step, &c.step)
+		if !s.doubt(&a.o, &d) {
+			s.diffs = a.withDifference(s.diffs, d)
 		}
 	}
 	for _, c := range s.all {
@@ -226,6 +224,20 @@ func damagedOnly(hurt, whole *ship.SegmentLine) bool {
 	}
 	span := hurt.Last + 1 - hurt.First
 	return missing(hurt) > missing(whole) && hurt.Records+missing(hurt) == span && whole.Records+missing(whole) == span
+}
+
+// withDifference adds a difference to a list. If the list is full, its last one also stands for the hours of this one.
+func (a *auditor) withDifference(list []difference, d difference) []difference {
+	if len(list) < a.o.MaxFindings {
+		return append(list, d)
+	}
+	last := &list[len(list)-1]
+	if last.from == 0 || d.from == 0 {
+		last.from, last.to = 0, 0 // every hour
+	} else {
+		last.from, last.to = min(last.from, d.from), max(last.to, d.to)
+	}
+	return list
 }
 
 // report blames the place whose manifest nothing vouches for: to alter the other one, a forger must forge its successor or head too.

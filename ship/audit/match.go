@@ -130,11 +130,11 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 			continue
 		}
 		g.mates[mate{x.c, at}], g.mates[mate{y.c, x.c.at}] = y.c, x.c
-		if what := lineDiffers(x.line(), y.line()); what != "" && first && len(g.diffs) < g.a.o.MaxFindings {
+		if what := lineDiffers(x.line(), y.line()); what != "" && first {
 			from, to := x.c.step.bounds()
 			d := difference{a: x.c, b: y.c, atA: x.c.step.at, atB: y.c.step.at, first: from, last: to, what: what}
 			d.from, d.to = hoursOf(&x.c.step, &y.c.step)
-			g.diffs = append(g.diffs, d)
+			g.diffs = g.a.withDifference(g.diffs, d)
 		}
 		return nil
 	}

@@ -82,7 +82,7 @@ func (g *group) settle(ctx context.Context, s *side) {
 	wg.Wait()
 	for _, d := range doubts {
 		if d.what != "" {
-			s.diffs = append(s.diffs, d.difference)
+			s.diffs = g.a.withDifference(s.diffs, d.difference)
 		}
 	}
 }
