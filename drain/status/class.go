@@ -65,11 +65,11 @@ type Destination struct {
 	Destination string     `json:"destination"`
 	State       ship.State `json:"state"`
 	// Err is the last failure, Cure what to do about it; both are empty if nothing fails. Since is when the first
-	// operation failed, Next when the first of them is tried again.
-	Err   string     `json:"error,omitempty"`
-	Cure  string     `json:"cure,omitempty"`
-	Since *time.Time `json:"since"`
-	Next  *time.Time `json:"next_attempt"`
+	// operation failed, NextAttempt when the first of them is tried again.
+	Err         string     `json:"error,omitempty"`
+	Cure        string     `json:"cure,omitempty"`
+	Since       *time.Time `json:"since"`
+	NextAttempt *time.Time `json:"next_attempt"`
 	// LastSuccess is when it last confirmed something to this process; null if it has not.
 	LastSuccess *time.Time `json:"last_success"`
 	// Failures counts the failed operations of this process by kind; it omits kinds that never occurred.
@@ -80,10 +80,10 @@ type Destination struct {
 	PendingSegments int           `json:"pending_segments"`
 	// Lag is the age of the oldest segment that is pending, 0 if nothing is pending, null if it is unknown.
 	Lag *float64 `json:"lag_seconds"`
-	// Rate is the speed of delivery, in payload, over the last half minute; Sent is how many stored bytes it has confirmed
+	// BytesPerSecond is the speed of delivery, in payload, over the last half minute; SentBytes is how many stored bytes it has confirmed
 	// to this process.
-	Rate float64 `json:"bytes_per_second"`
-	Sent int64   `json:"sent_bytes"`
+	BytesPerSecond float64 `json:"bytes_per_second"`
+	SentBytes      int64   `json:"sent_bytes"`
 	// UntilEmpty is the time until nothing is pending if records arrive and are delivered at the rates of the last
 	// minutes; 0 if nothing is pending, null if the backlog does not shrink.
 	UntilEmpty *float64 `json:"seconds_until_empty"`

@@ -134,7 +134,7 @@ func destination(name string, st ship.DestinationStats, now time.Time) Destinati
 	c := st.Chain
 	d := Destination{
 		Destination: name, State: st.State, Delivered: st.Delivered, Pending: st.Pending, PendingSegments: st.PendingSegments,
-		Since: moment(st.Since), Next: moment(st.NextAttempt), Rate: st.BytesPerSecond, Sent: st.SentBytes, Verified: st.Verified,
+		Since: moment(st.Since), NextAttempt: moment(st.NextAttempt), BytesPerSecond: st.BytesPerSecond, SentBytes: st.SentBytes, Verified: st.Verified,
 		Panics: st.Panics, LastSuccess: moment(st.LastSuccess), Failures: map[ship.Failure]uint64{}, Put: newLatency(st.Put),
 		Verify: newLatency(st.Verify), Chain: Chain{Epoch: c.Epoch, Next: c.Next, Segment: c.Segment, Through: c.Through, Joined: c.Joined, Final: c.Final},
 	}
