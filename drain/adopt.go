@@ -136,7 +136,7 @@ func (a *adopter) claim(ctx context.Context) error {
 // drain drains the spool by a Drainer with one class without inputs.
 func (a *adopter) drain(ctx context.Context, dir string) (*Report, error) {
 	st := a.spool.Stats()
-	work := filepath.Join(a.o.Work, st.Class+"-"+st.SpoolID)
+	work := filepath.Join(a.o.Work, st.Class+"-"+st.Spool)
 	deadline, _ := ctx.Deadline()
 	d, err := New(&Options{
 		Dir: work, ReportFile: work + ".report.json", Timeout: max(time.Second, time.Until(deadline)), StallTimeout: a.o.StallTimeout,

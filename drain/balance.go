@@ -73,7 +73,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	ss := c.Shipper.Stats()
 	st, l := c.spool.Snapshot() // a consistent snapshot: records may still arrive
 	cr := ClassReport{
-		Spool: st.SpoolID, Epoch: st.Epoch,
+		Spool: st.Spool, Epoch: st.Epoch,
 		Received: l.Received, Made: l.Made, Kept: l.Kept, Filtered: l.Filtered, Lost: l.Lost, Buffered: st.Buffered,
 		Damaged: l.Damaged, Unaccounted: l.Unaccounted,
 		Damages:      c.spool.Shelf().Damages(),

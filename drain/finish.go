@@ -93,7 +93,7 @@ func (r *run) send(ctx context.Context, report *Report) {
 	body := report.JSON()
 	err := r.d.each(func(c *class) error {
 		st := c.spool.Stats()
-		key := object.ReportKey(c.name, st.SpoolID, st.Epoch, report.Ended)
+		key := object.ReportKey(c.name, st.Spool, st.Epoch, report.Ended)
 		return c.Shipper.Publish(ctx, key, "application/json", body)
 	})
 	if err != nil {

@@ -116,7 +116,7 @@ func TestAdoptersRace(t *testing.T) {
 			t.Fatalf("the winner: %v\nthe loser: %v", errs[winner], loser)
 		}
 		for _, dest := range d {
-			auditChain(t, dest, b.sp.Stats().SpoolID, b.next, 1, 2)
+			auditChain(t, dest, b.sp.Stats().Spool, b.next, 1, 2)
 		}
 		for i := range sps {
 			sps[i].Close()
@@ -158,7 +158,7 @@ func TestAdoptLeaves(t *testing.T) {
 	}
 	sp.Close()
 	for name, mem := range mems {
-		chain := auditChain(t, mem, owner.sp.Stats().SpoolID, owner.next, 1, 2, 3)
+		chain := auditChain(t, mem, owner.sp.Stats().Spool, owner.next, 1, 2, 3)
 		if last := chain[len(chain)-1]; !last.Footer.Final {
 			t.Errorf("%s: the chain ends with %+v", name, last.Footer)
 		}
@@ -199,13 +199,13 @@ func TestAdoptComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	sp.Close()
-	before := len(auditChain(t, mem, owner.sp.Stats().SpoolID, owner.next, 1, 2))
+	before := len(auditChain(t, mem, owner.sp.Stats().Spool, owner.next, 1, 2))
 	sp, s = adopted(t, dir, t.TempDir(), d)
 	defer sp.Close()
 	if err := complete(t, s, d); err != nil {
 		t.Fatal(err)
 	}
-	if after := len(auditChain(t, mem, owner.sp.Stats().SpoolID, owner.next, 1, 2)); after != before {
+	if after := len(auditChain(t, mem, owner.sp.Stats().Spool, owner.next, 1, 2)); after != before {
 		t.Errorf("%d manifests more", after-before)
 	}
 	if err := sp.Shelf().MarkAdopted(); err != nil {

@@ -54,7 +54,7 @@ func ExampleReadPrivateKey() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	m, err := ship.ReadManifest(context.Background(), idc, "vpn", sp.Stats().SpoolID, 1, 0)
+	m, err := ship.ReadManifest(context.Background(), idc, "vpn", sp.Stats().Spool, 1, 0)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func Example() {
 	if err := <-done; err != nil {
 		log.Fatal(err)
 	}
-	for m, err := range ship.ReadChain(context.Background(), idc, "vpn", sp.Stats().SpoolID, 1) {
+	for m, err := range ship.ReadChain(context.Background(), idc, "vpn", sp.Stats().Spool, 1) {
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -274,7 +274,7 @@ func TestStrangersManifest(t *testing.T) {
 	b.segments(5, 10)
 	b.until("the other goes on", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
 	b.audit(s3)
-	key := object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 1)
+	key := object.ManifestKey("vpn", b.sp.Stats().Spool, 1, 1)
 	if got := string(idc.Bytes(key)); got != "another owner's" {
 		t.Errorf("it is now %q", got)
 	}

@@ -203,7 +203,7 @@ func TestForgedManifest(t *testing.T) {
 			f := forge(t, mem, b)
 			c.forge(t, f, b)
 			f.put(t)
-			id := b.sp.Stats().SpoolID
+			id := b.sp.Stats().Spool
 			b.ship(d, append(c.options, quick)...)
 			if err := b.sp.Seal(t.Context()); err != nil {
 				t.Fatal(err)
@@ -246,7 +246,7 @@ func TestForgedInSession(t *testing.T) {
 		return shiptest.Fault{}
 	})}
 	b := newBench(t, d)
-	id := b.sp.Stats().SpoolID
+	id := b.sp.Stats().Spool
 	b.segments(1, 10)
 	b.ship(d, quick, func(o *ship.Options) { o.Signer = key })
 	b.flush()
@@ -311,7 +311,7 @@ func TestForgedLine(t *testing.T) {
 			mem := shiptest.Memory()
 			d := destinations{"s3": mem}
 			b := newBench(t, d)
-			id := b.sp.Stats().SpoolID
+			id := b.sp.Stats().Spool
 			b.segments(2, 10)
 			b.ship(d, quick)
 			b.flush()

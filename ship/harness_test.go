@@ -160,7 +160,7 @@ func (b *bench) until(what string, cond func() bool) {
 // order. It returns the manifests.
 func (b *bench) audit(d ship.Destination, epochs ...uint32) []*ship.Manifest {
 	b.t.Helper()
-	return auditChain(b.t, d, b.sp.Stats().SpoolID, b.next, epochs...)
+	return auditChain(b.t, d, b.sp.Stats().Spool, b.next, epochs...)
 }
 
 func auditChain(t testing.TB, d ship.Destination, spoolID string, records int, epochs ...uint32) (all []*ship.Manifest) {

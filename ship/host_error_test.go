@@ -56,7 +56,7 @@ func TestOwnerQuestionKeepsTrouble(t *testing.T) {
 		defer b.close()
 		var others strings.Builder
 		for seq := 21; seq <= 30; seq++ {
-			fmt.Fprintf(&others, `{"seq":%d,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"other","spool":"%s"}`+"\n", seq, b.sp.Stats().SpoolID)
+			fmt.Fprintf(&others, `{"seq":%d,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"other","spool":"%s"}`+"\n", seq, b.sp.Stats().Spool)
 		}
 		f := shiptest.Faulty(mem, nil)
 		b.ship(destinations{"idc": f}, bubble, uncompressed)

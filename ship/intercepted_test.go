@@ -93,7 +93,7 @@ func TestFlushUsesItsTime(t *testing.T) {
 		d := destinations{"s3": mem}
 		b := newBench(t, d)
 		defer b.close()
-		key := object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 0)
+		key := object.ManifestKey("vpn", b.sp.Stats().Spool, 1, 0)
 		mem.Set(key, []byte("a stranger's"))
 		b.segments(1, 10)
 		b.ship(d, bubble)

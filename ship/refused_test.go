@@ -319,7 +319,7 @@ func TestProposalRefused(t *testing.T) {
 			b.segments(3, 10)
 			b.close()
 			if arrived {
-				o := ship.BytesObject(object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 1), b.sp.Stats().SpoolID, first)
+				o := ship.BytesObject(object.ManifestKey("vpn", b.sp.Stats().Spool, 1, 1), b.sp.Stats().Spool, first)
 				if _, err := mem.Put(t.Context(), o, io.NewSectionReader(bytes.NewReader(first), 0, o.Size)); err != nil {
 					t.Fatal(err)
 				}

@@ -248,7 +248,7 @@ func TestOwnerFallsSilent(t *testing.T) {
 		}
 		return shiptest.Fault{}
 	})}, quick)
-	c.until("it has claimed", func() bool { return mem.Bytes(object.ManifestKey("vpn", b.sp.Stats().SpoolID, 2, 0)) != nil })
+	c.until("it has claimed", func() bool { return mem.Bytes(object.ManifestKey("vpn", b.sp.Stats().Spool, 2, 0)) != nil })
 	c.close()
 	b.ship(d, quick, func(o *ship.Options) { o.OwnerTimeout = 300 * time.Millisecond })
 	b.flush()

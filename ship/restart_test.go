@@ -143,7 +143,7 @@ func TestProposedUnchanged(t *testing.T) {
 	b2.ship(d)
 	b2.flush()
 	b2.audit(mem)
-	if got := mem.Bytes(object.ManifestKey("vpn", b2.sp.Stats().SpoolID, 1, 1)); string(got) != string(first) {
+	if got := mem.Bytes(object.ManifestKey("vpn", b2.sp.Stats().Spool, 1, 1)); string(got) != string(first) {
 		t.Errorf("manifest 1 was first sent as\n%s\nand then as\n%s", first, got)
 	}
 }
@@ -164,9 +164,9 @@ func TestProposedDamaged(t *testing.T) {
 		}
 		b.segments(3, 10)
 		b.close()
-		key := object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 1)
+		key := object.ManifestKey("vpn", b.sp.Stats().Spool, 1, 1)
 		if arrived {
-			o := ship.BytesObject(key, b.sp.Stats().SpoolID, first)
+			o := ship.BytesObject(key, b.sp.Stats().Spool, first)
 			if _, err := mem.Put(t.Context(), o, io.NewSectionReader(bytes.NewReader(first), 0, o.Size)); err != nil {
 				t.Fatal(err)
 			}
@@ -239,7 +239,7 @@ func TestClone(t *testing.T) {
 			b1.stop()
 			b2.stop()
 			want(t, delivered(t, mem, false), numbered(0, 10*before+100), numbered(10*before, 22))
-			for m, err := range ship.ReadChain(t.Context(), mem, "vpn", b1.sp.Stats().SpoolID, 1) {
+			for m, err := range ship.ReadChain(t.Context(), mem, "vpn", b1.sp.Stats().Spool, 1) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -301,7 +301,7 @@ func TestJoined(t *testing.T) {
 	b.flush()
 	b.audit(old)
 	n := uint64(30)
-	for m, err := range ship.ReadChain(t.Context(), young, "vpn", b.sp.Stats().SpoolID, 1) {
+	for m, err := range ship.ReadChain(t.Context(), young, "vpn", b.sp.Stats().Spool, 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -430,7 +430,7 @@ func TestForeignBirth(t *testing.T) {
 			b := newBench(t, d)
 			if c.change != nil {
 				m := &ship.Manifest{Header: ship.ManifestHeader{
-					Class: "vpn", Spool: b.sp.Stats().SpoolID, Epoch: 1, Prev: strings.Repeat("0", 64), Instance: "host-a", Destination: "s3",
+					Class: "vpn", Spool: b.sp.Stats().Spool, Epoch: 1, Prev: strings.Repeat("0", 64), Instance: "host-a", Destination: "s3",
 				}}
 				c.change(m)
 				body, err := m.Encode()
@@ -447,7 +447,7 @@ func TestForeignBirth(t *testing.T) {
 				b.until("it is parked", func() bool { return b.s.Stats()["s3"].State == ship.StateParked })
 				return
 			}
-			id := b.sp.Stats().SpoolID
+			id := b.sp.Stats().Spool
 			if err := b.s.Flush(ctx); err != nil {
 				t.Errorf("Flush: %v", err)
 			}

@@ -62,7 +62,7 @@ func New(sp *spool.Spool, o *Options) (*Shipper, error) {
 	}
 	s := &Shipper{
 		sp: sp, o: opts, enc: safeEncoder{enc}, log: common.Logger.With("class", st.Class),
-		class: st.Class, spool: st.SpoolID, instance: clean(common.Instance), epoch: st.Epoch, ended: make(chan struct{}),
+		class: st.Class, spool: st.Spool, instance: clean(common.Instance), epoch: st.Epoch, ended: make(chan struct{}),
 		slots: make(chan struct{}, common.StageWorkers), staging: map[uint64]*staging{},
 	}
 	s.rush.init()

@@ -104,7 +104,7 @@ func TestBirthFirst(t *testing.T) {
 	b.segments(2, 10)
 	b.ship(d)
 	b.flush()
-	if want := object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 0); *first.Load() != want {
+	if want := object.ManifestKey("vpn", b.sp.Stats().Spool, 1, 0); *first.Load() != want {
 		t.Errorf("first Put: %s, want %s", *first.Load(), want)
 	}
 }

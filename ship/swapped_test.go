@@ -87,7 +87,7 @@ func TestChainStateLostAfterTheEnd(t *testing.T) {
 			b.end(d)
 			for _, place := range d {
 				want(t, delivered(t, place.(*shiptest.MemoryDestination), true), numbered(0, 30))
-				auditChain(t, place, b.sp.Stats().SpoolID, 30, 1, 2)
+				auditChain(t, place, b.sp.Stats().Spool, 30, 1, 2)
 			}
 		})
 	}
@@ -115,7 +115,7 @@ func TestOlderIdentity(t *testing.T) {
 	b.segments(1, 10)
 	b.end(d)
 	want(t, delivered(t, s3, true), numbered(0, 30))
-	auditChain(t, s3, b.sp.Stats().SpoolID, 30, 1, 2, 3)
+	auditChain(t, s3, b.sp.Stats().Spool, 30, 1, 2, 3)
 }
 
 // end delivers everything, finalizes and closes.

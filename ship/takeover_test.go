@@ -87,7 +87,7 @@ func TestClaimAgain(t *testing.T) {
 		}
 	}
 	run(other, func(ctx context.Context) error {
-		for s3.Bytes(object.ManifestKey("vpn", b.sp.Stats().SpoolID, 2, 0)) == nil && ctx.Err() == nil {
+		for s3.Bytes(object.ManifestKey("vpn", b.sp.Stats().Spool, 2, 0)) == nil && ctx.Err() == nil {
 			<-ship.Changed(other)
 		}
 		return ctx.Err()
@@ -111,7 +111,7 @@ func TestClaimAgain(t *testing.T) {
 	if n := len(s3.Keys()); n != before {
 		t.Fatalf("%d manifests were written at the restart", n-before)
 	}
-	auditChain(t, s3, b.sp.Stats().SpoolID, b.next, 1, 2)
+	auditChain(t, s3, b.sp.Stats().Spool, b.next, 1, 2)
 }
 
 // TestStageBeforeRun: a Claim compares the spool's records with those in a chain. For that it may have to stage a segment

@@ -60,7 +60,7 @@ func TestVerifyLeftChainAsks(t *testing.T) {
 		b.ship(d, quick)
 		b.flush()
 		b.close()
-		object := lines(auditChain(t, s3, b.sp.Stats().SpoolID, 10))[0].Key
+		object := lines(auditChain(t, s3, b.sp.Stats().Spool, 10))[0].Key
 		copied := t.TempDir()
 		if err := os.CopyFS(copied, os.DirFS(b.dir)); err != nil {
 			t.Fatal(err)

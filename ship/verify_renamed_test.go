@@ -28,7 +28,7 @@ func TestVerifyStagedAgain(t *testing.T) {
 		b.ship(destinations{"s3": s3, "idc": down})
 		b.until("s3 has it", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
 		b.close()
-		object := lines(auditChain(t, s3, b.sp.Stats().SpoolID, 30))[1].Key
+		object := lines(auditChain(t, s3, b.sp.Stats().Spool, 30))[1].Key
 		if gone {
 			s3.Remove(object)
 		}

@@ -23,7 +23,7 @@ func TestAdoptWithoutSegments(t *testing.T) {
 	deliver(t, s, "a", n)
 	deliver(t, s, "b", n)
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
-	id := s.Stats().SpoolID
+	id := s.Stats().Spool
 	closeSpool(t, s)
 	if err := os.WriteFile(filepath.Join(dir, identityName), []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
@@ -35,8 +35,8 @@ func TestAdoptWithoutSegments(t *testing.T) {
 	}
 	st := a.Stats()
 	c, _ := a.shelf.Chain("b")
-	if st.SpoolID != id || st.Class != "vpn" || c.Through != 10 {
-		t.Errorf("adopted %s of class %q through %d; want %s of vpn through 10", st.SpoolID, st.Class, c.Through, id)
+	if st.Spool != id || st.Class != "vpn" || c.Through != 10 {
+		t.Errorf("adopted %s of class %q through %d; want %s of vpn through 10", st.Spool, st.Class, c.Through, id)
 	}
 	closeSpool(t, a)
 }

@@ -36,7 +36,7 @@ func TestAdoptSameSource(t *testing.T) {
 	if n := staged(true); n != 0 {
 		t.Errorf("%d segments are staged after the owner has used the spool", n)
 	}
-	if err := d.fs.Remove(workDir("/work", "default", s.Stats().SpoolID) + "/" + sourceName); err != nil {
+	if err := d.fs.Remove(workDir("/work", "default", s.Stats().Spool) + "/" + sourceName); err != nil {
 		t.Fatal(err)
 	}
 	if n := staged(true); n != 0 {

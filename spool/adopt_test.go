@@ -450,7 +450,7 @@ func TestAdoptWhatIsThere(t *testing.T) {
 				if records != c.records {
 					t.Errorf("%d records, want %d", records, c.records)
 				}
-				if st := s.Stats(); st.Epoch != in.Epoch+1 || st.SpoolID != in.SpoolID || s.Source() != dir {
+				if st := s.Stats(); st.Epoch != in.Epoch+1 || st.Spool != in.Spool || s.Source() != dir {
 					t.Errorf("stats %+v", st)
 				}
 				if _, err := s.Append(t.Context(), batch(1, 1, 1)); !errors.Is(err, ErrReadOnly) {

@@ -66,14 +66,14 @@ func TestIdentityDamagedOwingNothing(t *testing.T) {
 	mustSeal(t, s)
 	deliver(t, s, "a", s.shelf.Sealed(0, 0)[0].Number)
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
-	id := s.Stats().SpoolID
+	id := s.Stats().Spool
 	closeSpool(t, s)
 	if err := os.WriteFile(filepath.Join(dir, identityName), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s = open()
 	defer closeSpool(t, s)
-	if st := s.Stats(); st.SpoolID != id || st.Epoch != 2 || st.Appended != 10 {
+	if st := s.Stats(); st.Spool != id || st.Epoch != 2 || st.Appended != 10 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -51,7 +51,7 @@ func TestIdentityFromOneChain(t *testing.T) {
 	deliver(t, s, "a", number)
 	deliver(t, s, "b", number)
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
-	id := s.Stats().SpoolID
+	id := s.Stats().Spool
 	closeSpool(t, s)
 	for _, path := range []string{s.path(identityName), s.chainPath("a")} {
 		if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
@@ -62,7 +62,7 @@ func TestIdentityFromOneChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeSpool(t, s)
-	if st := s.Stats(); st.SpoolID != id || st.Appended != 10 {
+	if st := s.Stats(); st.Spool != id || st.Appended != 10 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -90,7 +90,7 @@ func TestJoin(t *testing.T) {
 	closeSpool(t, s)
 	s = d.open(t, Options{Destinations: []string{"a", "c"}})
 	c, err := s.shelf.Chain("c")
-	if want := (Chain{Spool: s.Stats().SpoolID, Epoch: 1, Segment: segs[1].Number - 1, Through: 10, Joined: 11}); err != nil || c != want {
+	if want := (Chain{Spool: s.Stats().Spool, Epoch: 1, Segment: segs[1].Number - 1, Through: 10, Joined: 11}); err != nil || c != want {
 		t.Fatalf("chain %+v, %v; want %+v", c, err, want)
 	}
 	deliver(t, s, "c", segs[2].Number)

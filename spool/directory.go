@@ -22,7 +22,7 @@ import (
 // Directory describes the files in a spool's directory, each by itself. Inspect says what they mean together.
 type Directory struct {
 	Dir      string    `json:"dir"`
-	SpoolID  string    `json:"spool"`
+	Spool    string    `json:"spool"`
 	Class    string    `json:"class"`
 	Epoch    uint32    `json:"epoch"`
 	Instance string    `json:"instance"`
@@ -156,7 +156,7 @@ func (d *Directory) readIdentity(at *site) error {
 		}
 	}
 	at.id, at.opts.Class = id, id.Class
-	d.SpoolID, d.Class, d.Epoch, d.Instance, d.Created = id.Spool, id.Class, id.Epoch, id.Instance, id.Created
+	d.Spool, d.Class, d.Epoch, d.Instance, d.Created = id.Spool, id.Class, id.Epoch, id.Instance, id.Created
 	path := filepath.Join(d.Dir, lockName)
 	if b, err := vfs.ReadFile(at.fs, path, 1<<10); err == nil {
 		d.Holder = strings.TrimSpace(string(b))
@@ -178,7 +178,7 @@ func (d *Directory) readMarks(at *site) {
 	}
 	b, err := loadBegun(at.fs, at.path(begunName), "")
 	switch {
-	case err == nil && b != nil && (d.SpoolID == "" || b.Spool == d.SpoolID):
+	case err == nil && b != nil && (d.Spool == "" || b.Spool == d.Spool):
 		d.notes.begun, d.Newest, d.Next = b, b.Segment, max(d.Next, b.Next)
 	case err == nil && d.pages(at) > 0:
 		d.problem(begunName, errors.New("no note of this spool's newest segment can be read in it"), true)

@@ -130,7 +130,7 @@ func (s *SegmentFile) findRecord(fsys vfs.FS) bool {
 		}
 		rec := new(StageRecord)
 		err := loadState(fsys, filepath.Join(s.d.Dir, filepath.FromSlash(f.Path)), maxStageRecord, 1, rec)
-		if err != nil || rec.Segment != s.Number || rec.Spool != s.d.SpoolID || rec.Class != s.d.Class {
+		if err != nil || rec.Segment != s.Number || rec.Spool != s.d.Spool || rec.Class != s.d.Class {
 			continue
 		}
 		if h, err := segment.DecodeHeader(rec.Header); err == nil {
@@ -166,7 +166,7 @@ func (d *Directory) readEnds(fsys vfs.FS, of DirectoryFile) (*SegmentFile, error
 		s.State = SegmentUnsealed
 	}
 	switch {
-	case d.SpoolID != "" && (h.Spool != d.SpoolID || h.Class != d.Class):
+	case d.Spool != "" && (h.Spool != d.Spool || h.Class != d.Class):
 		s.Number, s.State = of.Segment, SegmentUnreadable
 		s.Problem = fmt.Sprintf("it is of class %s of spool %s", h.Class, h.Spool)
 	case h.Segment != of.Segment:
@@ -209,7 +209,7 @@ func (d *Directory) guesses(b []byte, n uint64, blank bool) (list []*segment.Hea
 	if blank || whole(b) {
 		return list
 	}
-	if h := guessHeader(b, n, &identity{Spool: d.SpoolID, Class: d.Class, Instance: d.Instance}); h != nil {
+	if h := guessHeader(b, n, &identity{Spool: d.Spool, Class: d.Class, Instance: d.Instance}); h != nil {
 		list = append(list, h)
 	}
 	return list
@@ -263,7 +263,7 @@ func (d *Directory) stageRecord(fsys vfs.FS, number uint64) (*StageRecord, error
 		return nil, err
 	}
 	at := newSite(nil, d.Dir, fsys, Options{Class: d.Class})
-	at.id = &identity{Spool: d.SpoolID, Class: d.Class}
+	at.id = &identity{Spool: d.Spool, Class: d.Class}
 	return at.stageRecord(number)
 }
 

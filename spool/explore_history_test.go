@@ -77,7 +77,7 @@ func makeHistory(t *testing.T, active bool) *history {
 			t.Fatal(err)
 		}
 		defer sp.Close()
-		x.spool = sp.Stats().SpoolID
+		x.spool = sp.Stats().Spool
 		var kept []string
 		volumeNow := func() volume { return volume{disk.Clone(), slices.Clone(kept)} }
 		endSegment(t, sp, &kept, 2)

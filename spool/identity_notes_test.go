@@ -26,7 +26,7 @@ func identityLost(t *testing.T) (d *disk, o Options, id string) {
 		t.Fatal(err)
 	}
 	mustAppend(t, s, batch(21, 10, 100))
-	id = s.Stats().SpoolID
+	id = s.Stats().Spool
 	left := d.fs.(*vfs.Mem).CrashClone(vfs.Crash{})
 	closeSpool(t, s)
 	d.fs = left
@@ -73,7 +73,7 @@ func TestIdentityOfNotes(t *testing.T) {
 			}
 			s := d.open(t, o)
 			defer closeSpool(t, s)
-			if got := s.Stats().SpoolID; got != id {
+			if got := s.Stats().Spool; got != id {
 				t.Errorf("it is spool %s now, and was %s", got, id)
 			}
 			for _, dest := range o.Destinations {
@@ -100,7 +100,7 @@ func TestNoNewIdentityForRecords(t *testing.T) {
 			}
 			s, err := d.tryOpen(t, o)
 			if err == nil {
-				t.Fatalf("opened as spool %s", s.Stats().SpoolID)
+				t.Fatalf("opened as spool %s", s.Stats().Spool)
 			}
 			t.Log(err)
 			if _, err := d.fs.Stat(filepath.Join(d.dir, identityName)); !errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +161,7 @@ func TestForeignStageRecord(t *testing.T) {
 		s = d.open(t, Options{Destinations: []string{"a"}})
 		defer closeSpool(t, s)
 		rec, err := s.shelf.Stage(t.Context(), n, gzipEncoder{})
-		if err != nil || rec.Spool != s.Stats().SpoolID || !strings.Contains(rec.Key, rec.Spool) {
+		if err != nil || rec.Spool != s.Stats().Spool || !strings.Contains(rec.Key, rec.Spool) {
 			t.Errorf("staged as %+v, %v", rec, err)
 		}
 		kept, err := d.fs.ReadDir(s.path(damagedDir))

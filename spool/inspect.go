@@ -19,7 +19,7 @@ import (
 // Inspection describes a spool's directory. Counts are those that Open would find.
 type Inspection struct {
 	Dir      string
-	SpoolID  string
+	Spool    string
 	Class    string
 	Epoch    uint32
 	Instance string    // the last owner
@@ -81,7 +81,7 @@ func inspect(fsys vfs.FS, dir string) (*Inspection, error) {
 		return nil, errors.Join(lockErr, err)
 	}
 	in := &Inspection{
-		Dir: dir, SpoolID: id.Spool, Class: id.Class, Epoch: id.Epoch, Instance: id.Instance, Created: id.Created,
+		Dir: dir, Spool: id.Spool, Class: id.Class, Epoch: id.Epoch, Instance: id.Instance, Created: id.Created,
 		Destinations: map[string]Inspected{},
 	}
 	if b, err := vfs.ReadFile(fsys, filepath.Join(dir, lockName), 1<<10); err == nil {

@@ -16,7 +16,7 @@ func TestRename(t *testing.T) {
 	if _, err := s.Append(t.Context(), batch(1, 3, 10)); err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]string{"a": "0000000000yyyyyyyyyyyyyyyy", "b": "0000000000zzzzzzzzzzzzzzzz", "c": s.Stats().SpoolID}
+	names := map[string]string{"a": "0000000000yyyyyyyyyyyyyyyy", "b": "0000000000zzzzzzzzzzzzzzzz", "c": s.Stats().Spool}
 	var wg sync.WaitGroup
 	for _, dest := range []string{"a", "b"} {
 		wg.Go(func() {
@@ -26,7 +26,7 @@ func TestRename(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if id := s.Stats().SpoolID; id != names["c"] {
+	if id := s.Stats().Spool; id != names["c"] {
 		t.Errorf("the spool is %s now, it was %s", id, names["c"])
 	}
 	if err := s.Close(); err != nil {

@@ -68,7 +68,7 @@ func openStill(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o
 		return nil, errors.Join(err, s.shelf.idx.Close(), s.lock.Close())
 	}
 	st := s.Stats()
-	s.log.Info("spool: open", "class", st.Class, "dir", dir, "spool", st.SpoolID, "epoch", st.Epoch, "segments", st.Segments,
+	s.log.Info("spool: open", "class", st.Class, "dir", dir, "spool", st.Spool, "epoch", st.Epoch, "segments", st.Segments,
 		"used", st.Used, "quota", st.Quota, "took", time.Since(s.opened).Round(time.Millisecond))
 	return s, nil
 }

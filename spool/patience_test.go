@@ -80,8 +80,8 @@ func TestIdentityRefused(t *testing.T) {
 				}
 				s = d.open(t, Options{Destinations: []string{"a"}, SegmentAge: time.Hour})
 				sectors.refuse("", 0, 0)
-				if st := s.Stats(); st.SpoolID != before.SpoolID || !lasting && st.Epoch != before.Epoch {
-					t.Errorf("spool %s, epoch %d; was %s, epoch %d", st.SpoolID, st.Epoch, before.SpoolID, before.Epoch)
+				if st := s.Stats(); st.Spool != before.Spool || !lasting && st.Epoch != before.Epoch {
+					t.Errorf("spool %s, epoch %d; was %s, epoch %d", st.Spool, st.Epoch, before.Spool, before.Epoch)
 				}
 				wantRecords(t, stageAll(t, s), 30, 500)
 				balanced(t, s)
@@ -94,7 +94,7 @@ func TestIdentityRefused(t *testing.T) {
 func TestAdoptIdentityRefused(t *testing.T) {
 	d, sectors := badSectors()
 	s := threeSegments(t, d, Options{})
-	id := s.Stats().SpoolID
+	id := s.Stats().Spool
 	closeSpool(t, s)
 	sectors.refuse("/spool/"+identityName, 0, 1)
 	s, err := adopt("/spool", d.fs, new(index.Mem).Open, &AdoptOptions{Work: "/work", Instance: "adopter", MaxBytes: 64 << 20})
@@ -102,7 +102,7 @@ func TestAdoptIdentityRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if got := s.Stats().SpoolID; got != id {
+	if got := s.Stats().Spool; got != id {
 		t.Errorf("spool %s, was %s", got, id)
 	}
 	wantRecords(t, stageAll(t, s), 30, 500)
@@ -113,7 +113,7 @@ func TestAdoptIdentityRefused(t *testing.T) {
 func TestIdentityRefusedElsewhere(t *testing.T) {
 	d, sectors := badSectors()
 	s := threeSegments(t, d, Options{})
-	id := s.Stats().SpoolID
+	id := s.Stats().Spool
 	closeSpool(t, s)
 	sectors.refuse("/spool/"+identityName, 0, 1)
 	if err := (&Options{Class: s.Options().Class, Destinations: []string{"a"}}).check(d.fs, "/spool"); err != nil {
@@ -121,7 +121,7 @@ func TestIdentityRefusedElsewhere(t *testing.T) {
 	}
 	r := repairer{dir: "/spool", fs: d.fs, look: new(index.Mem).Open, open: new(index.Mem).Open}
 	p, err := planRepair(r, nil)
-	if err != nil || p.Refused != "" || p.SpoolID != id || p.Records != 30 || !p.Needed() {
+	if err != nil || p.Refused != "" || p.Spool != id || p.Records != 30 || !p.Needed() {
 		t.Fatalf("plan: %v, %+v", err, p)
 	}
 	if _, err := p.Apply(); err != nil {

@@ -50,7 +50,7 @@ func TestProposalFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("{\"proposal\":1,\"spool\":%q,\"epoch\":1,\"number\":0,\"final\":true}\nthe manifest\n", s.Stats().SpoolID)
+	want := fmt.Sprintf("{\"proposal\":1,\"spool\":%q,\"epoch\":1,\"number\":0,\"final\":true}\nthe manifest\n", s.Stats().Spool)
 	if string(got) != want {
 		t.Errorf("the file is\n%s\nwant\n%s", got, want)
 	}
@@ -61,7 +61,7 @@ func TestProposalFile(t *testing.T) {
 		err            error
 	}{
 		{"{\"proposal\":1,\"spool\":\"another\",\"epoch\":1,\"number\":0}\nm", "", fs.ErrNotExist},
-		{fmt.Sprintf("{\"proposal\":1,\"spool\":%q,\"epoch\":1,\"number\":1}\nm", s.Stats().SpoolID), "", fs.ErrNotExist},
+		{fmt.Sprintf("{\"proposal\":1,\"spool\":%q,\"epoch\":1,\"number\":1}\nm", s.Stats().Spool), "", fs.ErrNotExist},
 		{"{\"proposal\":2}\nm", "", statefile.ErrNewer},
 		{"damaged\nm", "m", nil},
 	} {

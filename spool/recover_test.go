@@ -191,14 +191,14 @@ func TestIdentityInLongHeaders(t *testing.T) {
 	mustAppend(t, s, batch(11, 10, 100))
 	mustSeal(t, s)
 	first := s.shelf.Sealed(0, 1)[0]
-	id := s.Stats().SpoolID
+	id := s.Stats().Spool
 	closeSpool(t, s)
 	// Those with short headers go, as if they had been delivered.
 	if err := errors.Join(d.fs.Remove(s.segPath(first.Number)), d.fs.Remove(s.path(identityName)), d.fs.Remove(s.path(cleanName))); err != nil {
 		t.Fatal(err)
 	}
 	s = d.open(t, Options{Destinations: []string{"a"}})
-	if got := s.Stats().SpoolID; got != id {
+	if got := s.Stats().Spool; got != id {
 		t.Errorf("spool %s, was %s", got, id)
 	}
 }

@@ -40,9 +40,9 @@ type RepairOptions struct {
 
 // RepairPlan says what must be changed in a spool's directory before Open accepts it, and what Open would then find and do.
 type RepairPlan struct {
-	Dir     string `json:"dir"`
-	SpoolID string `json:"spool,omitempty"`
-	Class   string `json:"class,omitempty"`
+	Dir   string `json:"dir"`
+	Spool string `json:"spool,omitempty"`
+	Class string `json:"class,omitempty"`
 	// Findings are the warnings and errors that Open would log, in its order.
 	Findings []Finding `json:"findings"`
 	// Changes is everything that Apply does: first the cures for refusals of Open, in their order, then the changes by Open.
@@ -183,7 +183,7 @@ func (r repairer) attempt() (_ *RepairPlan, refused, err error) {
 	p.Findings = append(p.Findings, log.list...)
 	p.Changes = append(p.Changes, r.judge(noted.list())...)
 	if id, ierr := r.identity(view); ierr == nil {
-		p.SpoolID, p.Class = id.Spool, id.Class
+		p.Spool, p.Class = id.Spool, id.Class
 	}
 	p.ID = p.hash()
 	return p, refused, err

@@ -20,7 +20,7 @@ func (s *Spool) look(also func()) (st Stats) {
 		also()
 		q := s.space.usage()
 		st = Stats{
-			SpoolID: s.id.Spool, Class: s.opts.Class, Epoch: s.id.Epoch,
+			Spool: s.id.Spool, Class: s.opts.Class, Epoch: s.id.Epoch,
 			Appended: j.taken, Written: j.written, Durable: j.durable,
 			Buffered: j.pending.Sub(j.again), Rewriting: j.again,
 			Used: q.used, Quota: q.limit, Full: j.full, Err: j.failed,

@@ -134,7 +134,7 @@ func (c *Chain) Last() (Link, bool) {
 
 // Stats is a cheap snapshot.
 type Stats struct {
-	SpoolID  string
+	Spool    string
 	Class    string
 	Epoch    uint32
 	Appended uint64        // last sequence number assigned

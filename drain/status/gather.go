@@ -91,7 +91,7 @@ func (w *Watch) class(dc drain.Class, now time.Time) Class {
 // spool gathers the state of a spool.
 func (w *Watch) spool(sp *spool.Spool, st *spool.Stats) Spool {
 	s := Spool{
-		Spool: st.SpoolID, Epoch: st.Epoch, Dir: Clean(sp.Dir()), Appended: st.Appended, Written: st.Written, Durable: st.Durable,
+		Spool: st.Spool, Epoch: st.Epoch, Dir: Clean(sp.Dir()), Appended: st.Appended, Written: st.Written, Durable: st.Durable,
 		Segments: st.Segments, Staged: st.Staged, Used: st.Used, Quota: st.Quota, Full: st.Full, Err: text(st.Err),
 		Frozen: Clean(sp.Shelf().Frozen()), Panics: st.Panics, Damages: []Damage{},
 		MemoryUsed: st.Memory.Used, MemoryQuota: st.Memory.Size, Append: newLatency(st.Times.Append), Sync: newLatency(st.Times.Sync),

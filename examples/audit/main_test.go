@@ -88,7 +88,7 @@ func deliver(t *testing.T, urls []string, segments int, final bool) (id string) 
 			}
 		}
 	}
-	id = sp.Stats().SpoolID
+	id = sp.Stats().Spool
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)

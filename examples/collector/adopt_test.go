@@ -38,7 +38,7 @@ func TestNextVolume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id := s.Stats().SpoolID
+		id := s.Stats().Spool
 		_, err = s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}})
 		if err = errors.Join(err, s.Close()); err != nil {
 			t.Fatal(err)

@@ -192,7 +192,7 @@ func (a *adoptions) inspect(o *orphan) {
 			o.Err = err.Error()
 			return
 		}
-		o.Class, o.Spool = in.Class, in.SpoolID
+		o.Class, o.Spool = in.Class, in.Spool
 		pending := map[string]segment.Tally{}
 		for dest, d := range in.Destinations {
 			if !d.Forgotten {

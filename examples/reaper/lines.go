@@ -32,7 +32,7 @@ func missingAt(ctx context.Context, place audit.Place, in *spool.Inspection, r *
 			owed[s.Number] = s
 		}
 	}
-	chains, err := manifestsOf(ctx, place.Destination, object.Origin{Class: in.Class, Spool: in.SpoolID})
+	chains, err := manifestsOf(ctx, place.Destination, object.Origin{Class: in.Class, Spool: in.Spool})
 	if err != nil {
 		return "", err
 	}

@@ -38,7 +38,7 @@ func (p *prover) prove(ctx context.Context, dir string) (Proof, error) {
 	if len(in.Damages) > 0 {
 		return Proof{Why: fmt.Sprintf("segment %d is damaged", in.Damages[0].Segment), Lasting: true}, nil
 	}
-	id := object.Origin{Class: in.Class, Spool: in.SpoolID}
+	id := object.Origin{Class: in.Class, Spool: in.Spool}
 	if err := id.Check(); err != nil {
 		return Proof{Why: err.Error(), Lasting: true}, nil
 	}

@@ -225,7 +225,7 @@ func (w *world) spool(v *volume, class string) {
 			w.must(s.Seal(ctx))
 		}
 	}
-	v.spools = append(v.spools, s.Stats().SpoolID)
+	v.spools = append(v.spools, s.Stats().Spool)
 	w.must(s.Close())
 	switch v.kind {
 	case done:

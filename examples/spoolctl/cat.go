@@ -32,7 +32,7 @@ func catCommand() *command {
 		if err != nil {
 			return 0, err
 		}
-		out, err := newRecordWriter(to.stdout, *form, d.SpoolID, *binary)
+		out, err := newRecordWriter(to.stdout, *form, d.Spool, *binary)
 		if err != nil {
 			return 0, err
 		}

@@ -50,7 +50,7 @@ type kindUsage struct {
 }
 
 func usageOf(d *spool.Directory) *usage {
-	u := &usage{Dir: d.Dir, Class: d.Class, Spool: d.SpoolID, Files: len(d.Files), Kinds: []kindUsage{}}
+	u := &usage{Dir: d.Dir, Class: d.Class, Spool: d.Spool, Files: len(d.Files), Kinds: []kindUsage{}}
 	by := map[string]*kindUsage{}
 	for _, f := range d.Files {
 		if by[f.Kind] == nil {

@@ -189,7 +189,7 @@ func (x *export) run(ctx context.Context, to *output, dir string) (*summary, err
 		return nil, err
 	}
 	s := &summary{
-		Version: 1, Time: time.Now().UTC(), Spool: d.SpoolID, Class: d.Class, Dir: dir, Format: x.form, Codec: x.codec, Files: []*exported{},
+		Version: 1, Time: time.Now().UTC(), Spool: d.Spool, Class: d.Class, Dir: dir, Format: x.form, Codec: x.codec, Files: []*exported{},
 		Missing: []missing{},
 	}
 	if s.code = warnUnreadable(to, segments, x.filter); s.code != 0 {

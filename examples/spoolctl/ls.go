@@ -34,7 +34,7 @@ func lsCommand() *command {
 			if err != nil {
 				return 0, err
 			}
-			l := &listing{Dir: dir, Class: d.Class, Spool: d.SpoolID}
+			l := &listing{Dir: dir, Class: d.Class, Spool: d.Spool}
 			if *files {
 				l.Files = d.Files
 			} else {

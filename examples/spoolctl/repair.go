@@ -133,7 +133,7 @@ func (r *repaired) code() int {
 }
 
 func (r *repaired) write(w io.Writer) {
-	fmt.Fprintf(w, "%s: class %s, spool %s\n", terminal.Printable(r.Dir), terminal.Printable(r.Class), terminal.Printable(r.SpoolID))
+	fmt.Fprintf(w, "%s: class %s, spool %s\n", terminal.Printable(r.Dir), terminal.Printable(r.Class), terminal.Printable(r.Spool))
 	for _, f := range r.Findings {
 		fmt.Fprintf(w, "  %s: %s\n", f.Level, terminal.Paragraph(f.Text))
 	}

@@ -76,7 +76,7 @@ func (s *status) wrong() bool {
 }
 
 func (s *status) write(w io.Writer) {
-	fmt.Fprintf(w, "%s: class %s, spool %s, epoch %d, written by %s\n", terminal.Printable(s.Dir), terminal.Printable(s.Class), terminal.Printable(s.SpoolID), s.Epoch, terminal.Printable(s.Instance))
+	fmt.Fprintf(w, "%s: class %s, spool %s, epoch %d, written by %s\n", terminal.Printable(s.Dir), terminal.Printable(s.Class), terminal.Printable(s.Spool), s.Epoch, terminal.Printable(s.Instance))
 	fmt.Fprintf(w, "  %s\n", terminal.Printable(s.state()))
 	fmt.Fprintf(w, "  %s, %d staged, %s in %s, next record %d\n", count(s.Segments, "segment"), s.Staged, units.Size(s.Used), count(len(s.Files), "file"), s.Next)
 	if s.Frozen != "" {

@@ -31,7 +31,7 @@ func tailCommand() *command {
 		if err != nil {
 			return 0, err
 		}
-		out, err := newRecordWriter(to.stdout, *form, d.SpoolID, *binary)
+		out, err := newRecordWriter(to.stdout, *form, d.Spool, *binary)
 		if err != nil {
 			return 0, err
 		}

@@ -89,7 +89,7 @@ func verify(ctx context.Context, to *output, dir string) (*verification, error) 
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{Dir: dir, Class: d.Class, Spool: d.SpoolID, Open: d.Open, Problems: []found{}, d: d}
+	v := &verification{Dir: dir, Class: d.Class, Spool: d.Spool, Open: d.Open, Problems: []found{}, d: d}
 	for _, p := range d.Problems {
 		v.add(found{Path: p.Path, What: p.What, Harmless: p.Harmless})
 	}

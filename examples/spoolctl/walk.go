@@ -167,7 +167,7 @@ func (w *walker) fromDamaged(ctx context.Context, s *spool.SegmentFile, number, 
 		defer closer.Close()
 		rec := s.Record
 		if rec == nil {
-			if rec = guessRecord(body, w.d.SpoolID); rec == nil {
+			if rec = guessRecord(body, w.d.Spool); rec == nil {
 				return nil
 			}
 		}

@@ -25,7 +25,7 @@ func (w *world) opened(p *process) {
 	var gone segment.Tally // in the memory of the last process, or by a power cut
 	st := p.sp.Stats()
 	w.journal.each(func(r *record) {
-		if r.unfound || r.volume != h.n || r.spool != st.SpoolID || r.life == p.n || r.seq <= st.Appended {
+		if r.unfound || r.volume != h.n || r.spool != st.Spool || r.life == p.n || r.seq <= st.Appended {
 			return
 		}
 		if r.unfound = true; r.state != sent && r.excused != replacedVolume {
@@ -155,7 +155,7 @@ func (w *world) complete(p *process, name string, c *contents) {
 }
 
 // sure reports whether the process's spool certainly had the record at some time.
-func (p *process) sure(r *record) bool { return r.spool == p.sp.Stats().SpoolID }
+func (p *process) sure(r *record) bool { return r.spool == p.sp.Stats().Spool }
 
 // after returns the circumstances that make a failure a different one.
 func (w *world) after() string {

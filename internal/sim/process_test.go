@@ -345,7 +345,7 @@ func (p *process) took(batch []segment.Record, last uint64, sure bool) {
 	if last == 0 || p.dead.Load() {
 		return // reports of a dead process have no effect
 	}
-	id := p.sp.Stats().SpoolID
+	id := p.sp.Stats().Spool
 	for i := range batch {
 		n, ok := p.w.journal.number(batch[i].Data)
 		if !ok {
@@ -370,7 +370,7 @@ func (p *process) sample() {
 	}
 	st := sp.Stats()
 	p.w.journal.each(func(r *record) {
-		if r.volume != p.h.n || r.spool != st.SpoolID || r.excused != "" || r.state == sent || r.unfound {
+		if r.volume != p.h.n || r.spool != st.Spool || r.excused != "" || r.state == sent || r.unfound {
 			return
 		}
 		if r.seq <= st.Written {

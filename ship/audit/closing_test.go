@@ -39,7 +39,7 @@ func gone(t *testing.T, p places, change func(*ship.Options)) (id, dir string) {
 	x := send(t, dir, "vpn", "host-a", p.destinations(), change)
 	x.segments(3)
 	x.flush()
-	id = x.sp.Stats().SpoolID
+	id = x.sp.Stats().Spool
 	x.end()
 	return id, dir
 }

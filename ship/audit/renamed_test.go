@@ -24,7 +24,7 @@ func renameDestination(t *testing.T, p places) (id string) {
 	dir := filepath.Join(t.TempDir(), "a")
 	slow := shiptest.Faulty(p["s3"], nil)
 	x := send(t, dir, "vpn", "host", map[string]ship.Destination{"idc": p["idc"], "s3": slow}, nil)
-	id = x.sp.Stats().SpoolID
+	id = x.sp.Stats().Spool
 	x.segments(4)
 	x.flush()
 	slow.SetPlan(func(shiptest.Call) shiptest.Fault {

@@ -121,7 +121,7 @@ func (x *sender) append(n int) {
 	x.t.Helper()
 	batch := make([]segment.Record, n)
 	for j := range batch {
-		batch[j] = segment.Record{Time: time.Now().UnixNano(), Data: fmt.Appendf(nil, "%s record %d", x.sp.Stats().SpoolID, x.n)}
+		batch[j] = segment.Record{Time: time.Now().UnixNano(), Data: fmt.Appendf(nil, "%s record %d", x.sp.Stats().Spool, x.n)}
 		x.n++
 	}
 	if _, err := x.sp.Append(context.Background(), batch); err != nil {

@@ -126,7 +126,7 @@ func TestAdopt(t *testing.T) {
 	if code := c.end(syscall.SIGTERM, time.Minute); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	if n := audited(t, s, in.SpoolID); n != in.Destinations["idc"].Pending.Records {
+	if n := audited(t, s, in.Spool); n != in.Destinations["idc"].Pending.Records {
 		t.Errorf("%d records are delivered, the volume had %d", n, in.Destinations["idc"].Pending.Records)
 	}
 	loadgenCheck(t, s.env, "before", before.Sent, s.s3, s.sftp)

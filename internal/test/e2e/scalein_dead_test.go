@@ -85,7 +85,7 @@ func TestScaleInDeadDestination(t *testing.T) {
 	if code := c.end(syscall.SIGTERM, time.Minute); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if n := audited(t, s, in.SpoolID); n != sent {
+	if n := audited(t, s, in.Spool); n != sent {
 		t.Errorf("%d records are delivered, %d were sent", n, sent)
 	}
 	loadgenCheck(t, s.env, "both", both.Sent, s.s3, s.sftp)

@@ -331,7 +331,7 @@ func (s *Server) noteAdopted(dir string) error {
 			return err
 		}
 		l := ledger{
-			Spool: in.SpoolID, Received: mark.Ledger.Received, Kept: mark.Ledger.Kept, Lost: mark.Ledger.Lost, Unaccounted: mark.Ledger.Unaccounted,
+			Spool: in.Spool, Received: mark.Ledger.Received, Kept: mark.Ledger.Kept, Lost: mark.Ledger.Lost, Unaccounted: mark.Ledger.Unaccounted,
 			Delivered: map[string]segment.Tally{}, Pending: map[string]segment.Tally{},
 		}
 		for name, d := range mark.Ledger.Destinations {

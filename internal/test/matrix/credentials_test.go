@@ -54,7 +54,7 @@ func TestCompat(t *testing.T) {
 	r.text(6, 50)
 	r.start()
 	r.finish()
-	for m, err := range ship.ReadChain(t.Context(), r.disk("s3"), "vpn", r.sp.Stats().SpoolID, 1) {
+	for m, err := range ship.ReadChain(t.Context(), r.disk("s3"), "vpn", r.sp.Stats().Spool, 1) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -263,7 +263,7 @@ func TestPlainServer(t *testing.T) {
 	r.text(6, 50)
 	r.start()
 	r.delivered("idc")
-	for m, err := range ship.ReadChain(t.Context(), r.disk("idc"), "vpn", r.sp.Stats().SpoolID, 1) {
+	for m, err := range ship.ReadChain(t.Context(), r.disk("idc"), "vpn", r.sp.Stats().Spool, 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
