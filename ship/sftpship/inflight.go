@@ -19,16 +19,6 @@ type roundTrip struct {
 	mu   sync.Mutex
 	last [4]time.Duration
 	next int
-	seed bool // last holds only how long connecting took
-}
-
-// connected notes how long connecting took. It counts until the server has answered a request, because a proxy or load
-// balancer close to this host may have accepted the connection.
-func (t *roundTrip) connected(d time.Duration) {
-	t.add(d)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.seed = true
 }
 
 // measure notes how long an answer took that was asked for at begin.
@@ -41,9 +31,6 @@ func (s *session) measure(begin time.Time) {
 func (t *roundTrip) add(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.seed {
-		t.next, t.seed = 0, false
-	}
 	t.last[t.next%len(t.last)] = d
 	t.next++
 }

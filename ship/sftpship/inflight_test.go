@@ -1,9 +1,12 @@
 package sftpship
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
 func TestRequestsInFlight(t *testing.T) {
@@ -33,16 +36,26 @@ func TestRequestsInFlight(t *testing.T) {
 	}
 }
 
-// TestConnectedElsewhere: a proxy close to this host accepts connections at once; only the first answer of the server shows
-// the round trip.
-func TestConnectedElsewhere(t *testing.T) {
-	var trip roundTrip
-	trip.connected(0)
-	if got := trip.requests(packetSizeOpenSSH); got != 2 {
-		t.Errorf("%d requests before the first answer, want 2", got)
-	}
-	trip.add(time.Second)
-	if got := trip.requests(packetSizeOpenSSH); got != 64 {
-		t.Errorf("%d requests after it, want 64", got)
+// TestNewConnectionKnowsItsLine: an operation that writes before anything was measured fills the line too. A proxy close to
+// this host accepts connections at once, so that only an answer of the server shows the round trip.
+func TestNewConnectionKnowsItsLine(t *testing.T) {
+	t.Parallel()
+	const rtt = 20 * time.Millisecond
+	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
+	p, url := startProxy(t, s.URL("d"))
+	p.SetDelay(rtt / 2)
+	h := open(t, url, nil)
+	err := h.do(bounded(t), "look", func(t *turn) error {
+		trip := &t.s.trip
+		if trip.next == 0 || trip.last[0] < rtt {
+			return fmt.Errorf("measured %v in %d answers over a line of %v", trip.last[0], trip.next, rtt)
+		}
+		if got := trip.requests(packetSizeOpenSSH); got < 12 {
+			return fmt.Errorf("%d requests, want at least 12", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -62,20 +62,15 @@ func (h *Destination) dial(ctx context.Context) (*session, error) {
 		to = *h.place.jump
 	}
 	d := net.Dialer{Timeout: h.o.StallTimeout}
-	begin := time.Now()
 	nc, err := d.DialContext(ctx, "tcp", to.addr)
 	if err != nil {
 		return nil, err
 	}
-	trip := time.Since(begin)
 	c := newConn(nc, h.o.StallTimeout, h.o.AnswerTimeout)
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 
 	s := &session{conn: c, packet: packetSize, maxEntries: h.maxEntries, ended: make(chan struct{})}
-	if h.place.jump == nil {
-		s.trip.connected(trip)
-	}
 	// With a bastion, the second handshake runs through a channel of the first connection, and the watch on that covers
 	// both. The bastion sees only encrypted bytes.
 	if s.ssh, err = h.handshake(c, to, cred); err == nil && h.place.jump != nil {
@@ -142,6 +137,7 @@ func (s *session) startSFTP() error {
 	if err != nil {
 		return err
 	}
+	begin := time.Now()
 	if err := ch.RequestSubsystem("sftp"); err != nil {
 		// x/crypto/ssh has no typed error for a refusal: only its text distinguishes it from a lost connection.
 		if strings.Contains(err.Error(), "request failed") {
@@ -149,6 +145,9 @@ func (s *session) startSFTP() error {
 		}
 		return err
 	}
+	// The answer to this request is the first that shows the whole line. The time that connecting took would not: a bastion, or
+	// a proxy close to this host, accepts a connection at once.
+	s.trip.add(time.Since(begin))
 	go io.Copy(io.Discard, stderr) // unread, it would use up the channel's window; ends with the channel
 	if s.sftp, err = sftpc.New(r, w); err != nil {
 		return fmt.Errorf("the SFTP handshake failed: %w", err)
