@@ -2,9 +2,7 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"reflect"
 	"slices"
 
@@ -16,7 +14,7 @@ import (
 // content identifies the records of a segment that a line describes. At each place of a group, every content has exactly one line with
 // records: that of the whole segment, or that of its rest if another owner's object holds its first records. If that object holds all
 // of them, the content has only empty lines, one from each owner that found them there. Segments in copies of a volume that begin alike
-// and then differ have different hashes.
+// and then differ have different hashes. Two owners' hashes of one segment may differ too: see isAlike and isInOthers.
 type content struct {
 	first, last uint64
 	sum         string // of the segment's uncompressed output, "" if no record of it was readable
@@ -155,52 +153,10 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 			return nil
 		}
 	}
+	if g.isInOthers(ctx, x, at) {
+		return nil
+	}
 	return x.line()
-}
-
-// isAlike reports whether two pieces with different hashes are the same segment. One place may have got it before some records were
-// damaged; the gaps of the other are reported as RecordsDamaged. Or the owners of two copies may have encoded it in different formats,
-// or in Native, which contains more than the records: then only a comparison of the records can tell.
-func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
-	if hurt(x, y) || hurt(y, x) {
-		return true
-	}
-	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
-	if a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) || a.line.Records == 0 || b.line.Records == 0 || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
-		return false
-	}
-	if a.line.First < b.line.First {
-		a, b = b, a // a is the one that may be a rest
-	}
-	_, lineA := hashLine(a.line)
-	_, lineB := hashLine(b.line)
-	what := fmt.Sprintf("alike %s %x %s %s %x", a.line.Key, lineA, b.p.name, b.line.Key, lineB) // a rewritten line makes it another question
-	alike, err := a.p.kept.once(what, func() (bool, error) {
-		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b}, true)
-		return all && lost.last == 0, err
-	})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
-		return false // the object is judged separately
-	}
-	if errors.Is(err, errUnread) {
-		g.a.reportUnreadObject(err)
-		return false
-	}
-	g.a.check(err)
-	return err == nil && alike
-}
-
-// hurt reports whether y is the same segment as x, with more records damaged.
-func hurt(y, x *piece) bool {
-	n := x.last + 1 - x.first
-	flat := func(s *ship.SegmentLine) *ship.SegmentLine {
-		f := &ship.SegmentLine{First: x.first, Last: x.last, Gaps: wholeGaps(s), Records: n}
-		for _, g := range f.Gaps {
-			f.Records -= g.Last - g.First + 1
-		}
-		return f
-	}
-	return damagedOnly(flat(y.line()), flat(x.line()))
 }
 
 // lineDiffers names what two lines about one content state differently, "" if nothing. Each owner of a copy stages its
