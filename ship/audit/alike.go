@@ -30,6 +30,11 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 	return g.hasEach(ctx, what, a, []stored{b})
 }
 
+// isProven reports whether the records of two pieces with different hashes were compared, and are those of one segment.
+func (g *group) isProven(x, y *piece) bool {
+	return g.pairs[mate{x.c, y.c.at}] == y.c && reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line()))
+}
+
 // isInOthers reports whether a place has the records of a piece in other lines, and a line without an object about a segment with the same
 // ends: its owner found that segment's records there, so it states only where the segment ends. The owner's hash of it proves nothing if it
 // uses another format than the piece's owner, or Native. If the piece has an object, each record of it must be found in the others. If it has

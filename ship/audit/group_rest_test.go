@@ -112,10 +112,13 @@ func TestEmptyRests(t *testing.T) {
 
 // TestRestOfOthers: a line says that a rest begins later than it does. Only the records themselves show that.
 func TestRestOfOthers(t *testing.T) {
-	for _, format := range []string{format.NDJSON, format.Lines} {
+	for _, formats := range [][2]string{{format.NDJSON, format.NDJSON}, {format.Lines, format.Lines}, {format.NDJSON, format.Lines}, {format.Lines, format.NDJSON}} {
 		x := &copies{places: newPlaces()}
 		form := func(c *chain) *chain {
-			c.format = format
+			c.format = formats[0]
+			if c.dest == "s3" {
+				c.format = formats[1]
+			}
 			return c
 		}
 		x.idcA = form(newChain(t, x.places, "idc", nil)).add(2, nil).mixedWhole("a", 30, nil)

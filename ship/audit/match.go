@@ -84,7 +84,6 @@ func (g *group) collect(low uint64) {
 
 // match looks at all other places for what each chain of the group states about a segment.
 func (g *group) match(ctx context.Context) {
-	g.findBeginnings(ctx)
 	clear(g.pairs)
 	for i := range g.pieces {
 		x := &g.pieces[i]
@@ -97,6 +96,7 @@ func (g *group) match(ctx context.Context) {
 			}
 		}
 	}
+	g.findBeginnings(ctx) // it needs the pairs
 }
 
 // lookFor looks for one piece at another place. A piece that several places have counts as missing once.
