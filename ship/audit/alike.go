@@ -14,9 +14,11 @@ import (
 // damaged; the gaps of the other are reported as RecordsDamaged. Or the owners of two copies may have encoded it in different formats,
 // or in Native, which contains more than the records: then only a comparison of the records can tell.
 func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
-	if hurt(x, y) || hurt(y, x) {
-		return true
-	}
+	return hurt(x, y) || hurt(y, x) || g.hasSameRecords(ctx, x, y)
+}
+
+// hasSameRecords reads the objects of two pieces if only their records can tell whether they are the same segment.
+func (g *group) hasSameRecords(ctx context.Context, x, y *piece) bool {
 	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
 	if a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) || !x.hasObject() || !y.hasObject() || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
 		return false
