@@ -114,9 +114,9 @@ func (g *group) reportBare(ctx context.Context, b bareRest) error {
 // compareBeginning looks for the records before a rest, as another place has them, in the other objects of the rest's
 // place.
 func (g *group) compareBeginning(ctx context.Context, x *piece) error {
-	var most *piece // the piece that has most of the segment
+	var most *piece // the piece that has most of the segment, in whatever format
 	for i := range g.pieces {
-		if y := &g.pieces[i]; x.same(y) && y.line().Records > 0 && y.line().First < x.line().First && (most == nil || y.line().First < most.line().First) {
+		if y := &g.pieces[i]; (x.same(y) || g.isProven(x, y)) && y.hasObject() && y.line().First < x.line().First && (most == nil || y.line().First < most.line().First) {
 			most = y
 		}
 	}

@@ -28,7 +28,7 @@ const maxCompared = 64 * comparedAtOnce
 
 // unfound looks in other objects for each record of a range of an object, with the same number, time, source, attributes and payload. lost is the
 // first run of records that none of them has; all reports whether the object itself has all records of the range. Records that were damaged
-// before one of the others was delivered are not looked for. needAll: if the object itself lacks a record, nothing else matters, and unfound
+// before it or one of the others was delivered are not looked for: a line that names them is reported as RecordsDamaged. needAll: if the object itself lacks a record, nothing else matters, and unfound
 // does not go on. A name may promise many more records than there are.
 func (s stored) unfound(ctx context.Context, first, last uint64, others []stored, needAll bool) (lost seqRange, all bool, err error) {
 	all = true
@@ -43,7 +43,7 @@ func (s stored) unfound(ctx context.Context, first, last uint64, others []stored
 		if err := s.each(ctx, c.last, c.note); err != nil {
 			return lost, false, err
 		}
-		for _, o := range others {
+		for _, o := range append([]stored{s}, others...) {
 			for _, g := range o.line.Gaps {
 				c.skip(g)
 			}

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -111,10 +112,13 @@ func TestEmptyRests(t *testing.T) {
 
 // TestRestOfOthers: a line says that a rest begins later than it does. Only the records themselves show that.
 func TestRestOfOthers(t *testing.T) {
-	for _, format := range []string{format.NDJSON, format.Lines} {
+	for _, formats := range [][2]string{{format.NDJSON, format.NDJSON}, {format.Lines, format.Lines}, {format.NDJSON, format.Lines}, {format.Lines, format.NDJSON}} {
 		x := &copies{places: newPlaces()}
 		form := func(c *chain) *chain {
-			c.format = format
+			c.format = formats[0]
+			if c.dest == "s3" {
+				c.format = formats[1]
+			}
 			return c
 		}
 		x.idcA = form(newChain(t, x.places, "idc", nil)).add(2, nil).mixedWhole("a", 30, nil)
@@ -157,6 +161,88 @@ func TestRestOfNothing(t *testing.T) {
 	if f := finding(t, r, audit.Behind, "idc"); f.First != 21 || f.Last != 28 || f.Spool != testSpool || !strings.Contains(f.Detail, "1 loss lines") {
 		t.Errorf("%+v", f)
 	}
+}
+
+// TestRestOfNothingInOtherFormat: the segment of one owner is the beginning of another's. One place has it as an object. At the other one its
+// records are in the longer object, and the line without an object is that of an owner who encodes the segment in another format. So only
+// the records show that both places have it.
+func TestRestOfNothingInOtherFormat(t *testing.T) {
+	idc := func(p places, data string) {
+		c := newChain(t, p, "idc", nil).add(2, nil).by(data)
+		c.format = format.Lines
+		a := c.whole(23, nil).add(0, final).branch(1, "a", 2, 23).also(23)
+		a.format = format.NDJSON
+		a.rest(21, 30, nil).add(0, final)
+	}
+	s3 := func(p places, a *chain) {
+		a.add(0, final).branch(2, "x", 2, 23).also(0).rest(21, 23, nil).add(0, final)
+	}
+	begin := func(p places) *chain { return newChain(t, p, "s3", nil).add(2, nil) }
+
+	p := newPlaces()
+	idc(p, "x")
+	s3(p, begin(p).mixedWhole("a", 30, nil))
+	both(t, p, audit.Complete)
+
+	// A line without an object proves nothing: somebody may have written it at a place that has other records.
+	p = newPlaces()
+	idc(p, "z")
+	s3(p, begin(p).mixedWhole("a", 30, nil))
+	r := p.audit(t)
+	wants(t, r, audit.Owed, audit.Behind)
+	if f := finding(t, r, audit.Behind, "s3"); f.First != 21 || f.Last != 23 || f.Spool != testSpool {
+		t.Errorf("%+v", f)
+	}
+	// Neither does the line of the longer object.
+	p = newPlaces()
+	idc(p, "x")
+	right := ship.BytesObject("", "", (&chain{data: "a", shared: 23}).raw(21, 30)).SHA256
+	s3(p, begin(p).by("a").whole(30, func(m *ship.Manifest) { m.Segments[0].RawSHA256 = fmt.Sprintf("%x", right) }))
+	wants(t, p.audit(t), audit.Owed, audit.Behind)
+	wants(t, p.audit(t, deep), audit.Damaged, audit.Behind, audit.ObjectAltered, audit.SequenceBroken)
+	// Two lines whose records are in no object do not vouch for each other.
+	p = newPlaces()
+	c := newChain(t, p, "idc", nil).add(2, nil).add(0, final)
+	c.branch(1, "a", 2, 23).also(23).rest(21, 30, nil).add(0, final)
+	c.branch(3, "x", 2, 23).also(0).rest(21, 23, nil).add(0, final)
+	s3(p, begin(p).mixedWhole("a", 30, nil))
+	both(t, p, audit.Damaged, audit.SequenceBroken)
+	// A record that was damaged in the shorter segment is looked for nowhere.
+	p = newPlaces()
+	gap := []segment.Range{{First: 22, Last: 22}}
+	begin(p).mixedWhole("a", 30, nil).add(0, final).branch(2, "x", 2, 23).also(0).rest(21, 23, func(m *ship.Manifest) {
+		m.Segments[0].Whole.Gaps = gap
+	}).add(0, final)
+	c = newChain(t, p, "idc", nil).add(2, nil)
+	c.format = format.Lines
+	a := c.whole(23, func(m *ship.Manifest) {
+		m.Segments[0] = c.put(3, 21, 22) // two lines of text
+		s := &m.Segments[0]
+		key := s.Key
+		s.Last, s.Gaps, s.Key = 23, gap, strings.Replace(key, "16.log", "17.log", 1)
+		c.at.Set(s.Key, c.at.Bytes(key))
+		c.at.Remove(key)
+	}).add(0, final).branch(1, "a", 2, 23).also(23)
+	a.format = format.NDJSON
+	a.rest(21, 30, nil).add(0, final)
+	both(t, p, audit.Damaged, audit.RecordsDamaged)
+}
+
+// TestRestsOfNothingInOtherFormats: each place has a segment in a longer object, and different owners state that, each in a format of its own.
+func TestRestsOfNothingInOtherFormats(t *testing.T) {
+	build := func(last uint64) places {
+		p := newPlaces()
+		newChain(t, p, "idc", nil).add(2, nil).mixedWhole("a", 30, nil).add(0, final).branch(1, "x", 2, 23).rest(21, 23, nil).add(0, final)
+		c := newChain(t, p, "s3", nil).add(2, nil).mixedWhole("a", 30, nil).add(0, final).branch(2, "x", 2, last)
+		c.format = format.Lines
+		c.rest(21, last, nil).add(0, final)
+		return p
+	}
+	both(t, build(23), audit.Complete)
+	// It is another segment if it ends elsewhere.
+	r := both(t, build(22), audit.Owed, audit.Behind)
+	finding(t, r, audit.Behind, "idc")
+	finding(t, r, audit.Behind, "s3")
 }
 
 // TestSuperseded: an owner had uploaded a segment before it found the chain continued by another. It delivered the rest

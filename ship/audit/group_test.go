@@ -1,12 +1,14 @@
 package audit_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +20,7 @@ import (
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -213,6 +216,58 @@ func TestGroupDoubled(t *testing.T) {
 	x = withRests(t)
 	x.idcA.branch(3, "a", 2, 23).by("a").rest(21, 30, nil).add(0, final)
 	both(t, x.finalize().places, audit.Damaged, audit.RecordsDoubled)
+}
+
+// TestGroupDoubledInOtherFormat: the hashes of the two objects differ, because the owners encode the records differently. If one of the
+// formats shows only payloads, those of two owners' records may be equal.
+func TestGroupDoubledInOtherFormat(t *testing.T) {
+	ndjson, err := format.ByName(format.NDJSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	titled := *ndjson
+	titled.Name, titled.Ext = "titled", ".titled"
+	titled.Read = func(r io.Reader) (format.Reader, error) {
+		b := bufio.NewReader(r)
+		if _, err := b.ReadString('\n'); err != nil {
+			return nil, err
+		}
+		return ndjson.Read(b)
+	}
+	own := func(o *audit.Options) { o.Extra = format.Extra{Formats: []*format.Format{&titled}} }
+	title := func(c *chain) func(m *ship.Manifest) {
+		return func(m *ship.Manifest) {
+			s := &m.Segments[0]
+			raw := append([]byte("title\n"), c.raw(s.First, s.Last)...)
+			stored := compressed(t, raw, 1)
+			o := ship.BytesObject("", "", stored)
+			s.Key, s.Format = strings.Replace(s.Key, ".ndjson", ".titled", 1), titled.Name
+			s.RawBytes, s.RawSHA256 = int64(len(raw)), fmt.Sprintf("%x", ship.BytesObject("", "", raw).SHA256)
+			s.Size, s.SHA256, s.CRC64NVME = o.Size, fmt.Sprintf("%x", o.SHA256), fmt.Sprintf("%016x", o.CRC64NVME)
+			s.Receipt.Size, s.Receipt.Checksum = o.Size, ship.CRC64Checksum(o.CRC64NVME)
+			c.at.Set(s.Key, stored)
+		}
+	}
+	x := mixed(t)
+	other := x.s3B.branch(3, "a", 3, 20)
+	other.whole(30, title(other)).add(0, final)
+	p := x.finalize().places
+	for _, options := range [][]func(*audit.Options){{own}, {own, deep}} {
+		r := p.audit(t, options...)
+		wants(t, r, audit.Damaged, audit.RecordsDoubled)
+		if f := finding(t, r, audit.RecordsDoubled, "s3"); f.First != 21 || f.Last != 30 {
+			t.Errorf("%+v", f)
+		}
+	}
+	p = newPlaces()
+	for _, name := range []string{"idc", "s3"} {
+		c := newChain(t, p, name, nil).add(2, nil)
+		lines := c.branch(1, "x", 2, 20)
+		lines.format = format.Lines
+		c.whole(30, nil).add(0, final)
+		lines.whole(30, nil).add(0, final)
+	}
+	both(t, p, audit.Complete)
 }
 
 // TestGroupOpen: the chain of each owner must be final at each place.

@@ -2,9 +2,7 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"reflect"
 	"slices"
 
@@ -16,7 +14,7 @@ import (
 // content identifies the records of a segment that a line describes. At each place of a group, every content has exactly one line with
 // records: that of the whole segment, or that of its rest if another owner's object holds its first records. If that object holds all
 // of them, the content has only empty lines, one from each owner that found them there. Segments in copies of a volume that begin alike
-// and then differ have different hashes.
+// and then differ have different hashes. Two owners' hashes of one segment may differ too: see isAlike and isInOthers.
 type content struct {
 	first, last uint64
 	sum         string // of the segment's uncompressed output, "" if no record of it was readable
@@ -43,6 +41,7 @@ type piece struct {
 	content
 	// repeats: another chain of the place, whose piece comes first, states the same object, or the same losses.
 	repeatsObject, repeatsLoss bool
+	doubled                    bool // an earlier piece of the place has the same records in another object
 }
 
 func (x *piece) line() *ship.SegmentLine { return x.c.step.line }
@@ -86,12 +85,12 @@ func (g *group) collect(low uint64) {
 
 // match looks at all other places for what each chain of the group states about a segment.
 func (g *group) match(ctx context.Context) {
-	g.findBeginnings(ctx)
 	clear(g.pairs)
+	g.read = 0
 	for i := range g.pieces {
 		x := &g.pieces[i]
 		if x.line() != nil {
-			g.reportDoubled(i)
+			g.reportDoubled(ctx, i)
 		}
 		for at := range g.here {
 			if g.here[at] && at != x.c.at {
@@ -99,6 +98,7 @@ func (g *group) match(ctx context.Context) {
 			}
 		}
 	}
+	g.findBeginnings(ctx) // it needs the pairs
 }
 
 // lookFor looks for one piece at another place. A piece that several places have counts as missing once.
@@ -138,7 +138,7 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 		}
 		return nil
 	}
-	if !first {
+	if !first || x.doubled {
 		return nil
 	}
 	for j := range g.pieces {
@@ -155,52 +155,10 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 			return nil
 		}
 	}
+	if g.isInOthers(ctx, x, at) {
+		return nil
+	}
 	return x.line()
-}
-
-// isAlike reports whether two pieces with different hashes are the same segment. One place may have got it before some records were
-// damaged; the gaps of the other are reported as RecordsDamaged. Or the owners of two copies may have encoded it in different formats,
-// or in Native, which contains more than the records: then only a comparison of the records can tell.
-func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
-	if hurt(x, y) || hurt(y, x) {
-		return true
-	}
-	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
-	if a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) || a.line.Records == 0 || b.line.Records == 0 || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
-		return false
-	}
-	if a.line.First < b.line.First {
-		a, b = b, a // a is the one that may be a rest
-	}
-	_, lineA := hashLine(a.line)
-	_, lineB := hashLine(b.line)
-	what := fmt.Sprintf("alike %s %x %s %s %x", a.line.Key, lineA, b.p.name, b.line.Key, lineB) // a rewritten line makes it another question
-	alike, err := a.p.kept.once(what, func() (bool, error) {
-		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b}, true)
-		return all && lost.last == 0, err
-	})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
-		return false // the object is judged separately
-	}
-	if errors.Is(err, errUnread) {
-		g.a.reportUnreadObject(err)
-		return false
-	}
-	g.a.check(err)
-	return err == nil && alike
-}
-
-// hurt reports whether y is the same segment as x, with more records damaged.
-func hurt(y, x *piece) bool {
-	n := x.last + 1 - x.first
-	flat := func(s *ship.SegmentLine) *ship.SegmentLine {
-		f := &ship.SegmentLine{First: x.first, Last: x.last, Gaps: wholeGaps(s), Records: n}
-		for _, g := range f.Gaps {
-			f.Records -= g.Last - g.First + 1
-		}
-		return f
-	}
-	return damagedOnly(flat(y.line()), flat(x.line()))
 }
 
 // lineDiffers names what two lines about one content state differently, "" if nothing. Each owner of a copy stages its
@@ -332,19 +290,31 @@ func isOneObject(x, y *ship.SegmentLine) bool {
 }
 
 // reportDoubled reports a piece if an earlier piece at the same place has the same content and a record in common, in another object:
-// that record is there twice.
-func (g *group) reportDoubled(i int) {
+// that record is there twice. If their hashes differ, their records are compared, unless one of the formats shows only payloads: those of two
+// owners may be equal.
+func (g *group) reportDoubled(ctx context.Context, i int) {
 	x := &g.pieces[i]
 	for j := range g.pieces[:i] {
 		y := &g.pieces[j]
-		if y.c.at != x.c.at || !x.same(y) || !overlap(x.line(), y.line()) || isOneObject(x.line(), y.line()) || len(g.doubled) >= g.a.o.MaxFindings {
+		if y.c.at != x.c.at || y.line() == nil || !overlap(x.line(), y.line()) || isOneObject(x.line(), y.line()) {
 			continue
 		}
-		g.doubled = append(g.doubled, Finding{
-			Code: RecordsDoubled, Place: x.c.p.name, Class: x.c.id.Class, Spool: x.c.id.Spool, Epoch: x.c.step.at.epoch,
-			First: x.first, Last: x.last, Key: x.c.manifestKey(x.c.step.at), Other: y.c.p.name + ": " + y.c.manifestKey(y.c.step.at),
-			Detail: fmt.Sprintf("segment %d is stated by the chains of two related spools", x.c.step.segment),
-		})
+		x.doubled = x.same(y)
+		plain := isPlain(x.c.p.o.Extra, x.line()) || isPlain(y.c.p.o.Extra, y.line())
+		if !x.doubled && x.first == y.first && x.last == y.last && !plain && g.read < maxAbout {
+			g.read++
+			x.doubled = g.hasSameRecords(ctx, x, y)
+		}
+		if !x.doubled {
+			continue
+		}
+		if len(g.doubled) < g.a.o.MaxFindings {
+			g.doubled = append(g.doubled, Finding{
+				Code: RecordsDoubled, Place: x.c.p.name, Class: x.c.id.Class, Spool: x.c.id.Spool, Epoch: x.c.step.at.epoch,
+				First: x.first, Last: x.last, Key: x.c.manifestKey(x.c.step.at), Other: y.c.p.name + ": " + y.c.manifestKey(y.c.step.at),
+				Detail: fmt.Sprintf("segment %d is stated by the chains of two related spools", x.c.step.segment),
+			})
+		}
 		return
 	}
 }
