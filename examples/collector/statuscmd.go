@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -130,16 +129,16 @@ func statusURL(addr string) (string, error) {
 	if !strings.Contains(addr, "://") {
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil {
-			return "", fmt.Errorf("-http %q: use HOST:PORT or a URL", addr)
+			return "", errors.New("-http: use HOST:PORT or a URL")
 		}
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 			host = "127.0.0.1"
 		}
 		addr = "http://" + net.JoinHostPort(host, port)
 	}
-	u, err := url.Parse(addr)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", fmt.Errorf("-http %q: use HOST:PORT or a URL", addr)
+	u, err := cli.PageURL(addr)
+	if err != nil {
+		return "", fmt.Errorf("-http: use HOST:PORT or a URL: %w", err)
 	}
 	return u.JoinPath("status.json").String(), nil
 }

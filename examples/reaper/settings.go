@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -74,9 +73,8 @@ func (s *settings) check(f *cli.Set) {
 	if s.every < time.Second {
 		f.Bad("every", "", "%v is less than 1s", s.every)
 	}
-	u, err := url.Parse(s.collector)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		f.Bad("collector", "", "%q is no URL such as http://127.0.0.1:8080", s.collector)
+	if _, err := cli.PageURL(s.collector); err != nil {
+		f.Bad("collector", "", "%w", err)
 	}
 	if _, _, err := net.SplitHostPort(s.http); s.http != "" && err != nil {
 		f.Bad("http", "", "use HOST:PORT or :PORT")

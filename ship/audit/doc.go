@@ -90,7 +90,8 @@
 // Phase two judges chains. group.go reads the chains of a spool and its copies side by side. walk.go follows one chain at one place;
 // link.go judges a manifest by the previous ones and sign.go its signature; checkpoint.go notes how far it has got. compare.go
 // compares the chains of one spool at several places, and restaged.go the objects of a segment that was staged again; match.go, alike.go,
-// beginning.go and holdings.go compare those of copies. heads.go checks heads. closing.go judges closings, and close.go writes one. hour.go judges hours.
+// beginning.go and holdings.go compare those of copies. heads.go checks heads. closing.go judges closings, and close.go writes one. hour.go
+// judges hours.
 //
 // Objects: objects.go notes which objects a chain names and asks for them, and statement.go what a line says about one; deep.go reads
 // and counts their records, within the limits of bounds.go and in the formats of encoding.go; found.go compares the records of two

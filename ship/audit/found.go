@@ -28,8 +28,8 @@ const maxCompared = 64 * comparedAtOnce
 
 // unfound looks in other objects for each record of a range of an object, with the same number, time, source, attributes and payload. lost is the
 // first run of records that none of them has; all reports whether the object itself has all records of the range. Records that were damaged
-// before it or one of the others was delivered are not looked for: a line that names them is reported as RecordsDamaged. needAll: if the object itself lacks a record, nothing else matters, and unfound
-// does not go on. A name may promise many more records than there are.
+// before it or one of the others was delivered are not looked for: a line that names them is reported as RecordsDamaged. needAll: if the
+// object itself lacks a record, nothing else matters, and unfound does not go on. A name may promise many more records than there are.
 func (s stored) unfound(ctx context.Context, first, last uint64, others []stored, needAll bool) (lost seqRange, all bool, err error) {
 	all = true
 	if last-first >= maxCompared {

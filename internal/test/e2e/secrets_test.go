@@ -420,6 +420,9 @@ func (x *secrets) refused(bucket string) {
 	for _, check := range []string{"http://ops:%s@{host}:1/readyz", "http://{host}:1/readyz?token=%s", "ftp://{host}/%s", "http://ops:%s@h:x/", "%s"} {
 		x.run("udprelay", nil, "-listen", "127.0.0.1:x", "-targets", "static:127.0.0.1:9", "-check", fmt.Sprintf(check, x.plant("the secret in the health check "+check)))
 	}
+	for _, page := range []string{"http://ops:%s@127.0.0.1:1", "http://127.0.0.1:1/?token=%s", "ftp://ops:%s@h", "ops:%s@h", "http://ops:%s@h:x/"} {
+		x.run("collector", nil, "status", "-http", fmt.Sprintf(page, x.plant("the secret in the page "+page)))
+	}
 	x.run("udprelay", nil, "-listen", "127.0.0.1:0", "-targets", "u:"+x.plant("a password in the relay's targets' place")+"@h:1")
 }
 
