@@ -41,7 +41,7 @@ func (r *recovery) walk() (err error) {
 		newest := i == len(parts)-1 && !r.begunAfter(p)
 		if p.sealed == nil && !newest {
 			if i == len(parts)-1 {
-				err = r.finish(p, r.begun.First, nil)
+				err = r.finish(p, r.endBefore(p, r.begun.First), nil)
 			} else {
 				err = r.finishBefore(p, parts[i+1])
 			}
@@ -170,11 +170,25 @@ func (r *recovery) finishBefore(p, next *part) error {
 	if next.guessed { // its ledger is not known yet: walk will take it from the end of p
 		return r.finish(p, next.first(), nil)
 	}
+	if end := r.endBefore(p, next.first()); end < next.first() { // a segment between the two is missing
+		return r.finish(p, end, nil)
+	}
 	h, err := r.s.headerOf(next)
 	if err != nil {
 		return err
 	}
 	return r.finish(p, next.first(), &h.Ledger)
+}
+
+// endBefore returns the first sequence number after the segment p, if the next file begins with next. If a destination has p, it has all
+// records of p: those that it lacks were in a segment that is missing.
+func (r *recovery) endBefore(p *part, next uint64) uint64 {
+	for _, d := range r.s.shelf.dests {
+		if d.chain.Segment >= p.number && d.chain.Through+1 < next {
+			next = max(p.first(), d.chain.Through+1)
+		}
+	}
+	return next
 }
 
 // finish seals a segment that is not the newest: next is the first sequence number of the following segment, and ledger

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -241,4 +242,54 @@ func TestSwappedOnADiskThatRefusesNames(t *testing.T) {
 	s = d.open(t, Options{Destinations: []string{"a"}})
 	follow(t, s.Tail(t.Context(), 0, nil), 1, 30)
 	closeSpool(t, s)
+}
+
+// TestDeletedSegmentUnderAnotherName: a file has old contents of an earlier segment, which every destination has and whose file was
+// deleted. The file's own records are damaged under the number of their segment, so that the chain continues.
+func TestDeletedSegmentUnderAnotherName(t *testing.T) {
+	for _, again := range []bool{false, true} { // under its own name, beside a segment that is missing
+		testDeletedSegment(t, again)
+	}
+}
+
+func testDeletedSegment(t *testing.T, again bool) {
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a"}})
+	var b []byte
+	for i := range 3 {
+		mustAppend(t, s, batch(1+10*i, 10, 100))
+		if i == 0 { // without a footer
+			var err error
+			if b, err = vfs.ReadFile(d.fs, s.segPath(s.journal.active.number), 1<<20); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustSeal(t, s)
+	}
+	segs := s.shelf.Sealed(0, 0)
+	deliver(t, s, "a", segs[0].Number)
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 2 })
+	closeSpool(t, s)
+	path := s.segPath(segs[1].Number)
+	if again {
+		if err := d.fs.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		path = s.segPath(segs[0].Number)
+	}
+	if err := errors.Join(vfs.WriteFileAtomic(d.fs, path, b), d.fs.Remove(s.path(cleanName))); err != nil {
+		t.Fatal(err)
+	}
+	d.index = new(index.Mem).Open // lost, so that every segment is looked at
+	s = d.open(t, Options{Destinations: []string{"a"}})
+	defer closeSpool(t, s)
+	if x := s.shelf.damages.list(); len(x) != 1 || x[0].Segment != segs[1].Number || !slices.Equal(x[0].Ranges, []segment.Range{{First: 11, Last: 20}}) {
+		t.Errorf("%+v", x)
+	}
+	for _, seg := range segs[1:] {
+		deliver(t, s, "a", seg.Number)
+	}
+	if p := s.Stats().Pending["a"].Records; p != 0 {
+		t.Errorf("%d records are pending", p)
+	}
 }

@@ -21,7 +21,8 @@ func (s *site) misnamed(n uint64) (m uint64, ok bool) {
 }
 
 // unswap exchanges the names of two segment files that have each other's name. If the right name of a misnamed file is free, unswap
-// only renames that file. It reports whether it has renamed anything. Afterwards a file under the name n, if any, is segment n.
+// only renames that file, unless every destination has that segment: its file was deleted, so this one has a copy of its contents in place of
+// its own. It reports whether it has renamed anything. Afterwards a file under the name n, if any, is segment n.
 func (s *Shelf) unswap(n uint64) (done bool, err error) {
 	m, ok := s.misnamed(n)
 	if !ok {
@@ -29,8 +30,13 @@ func (s *Shelf) unswap(n uint64) (done bool, err error) {
 	}
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
+	s.mu.Lock()
+	deleted := m <= s.covered()
+	s.mu.Unlock()
 	_, err = s.fs.Stat(s.segPath(m))
 	switch back, misnamed := s.misnamed(m); {
+	case errors.Is(err, fs.ErrNotExist) && deleted:
+		return false, nil
 	case errors.Is(err, fs.ErrNotExist):
 		err = s.fs.Rename(s.segPath(n), s.segPath(m))
 	case err != nil:
