@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -111,9 +112,15 @@ func TestLostChainStateOfEmptySpool(t *testing.T) {
 	})
 }
 
-// After a kill, both chain states are damaged, and so is the only file of a segment that one destination lacks. Its records are reported
-// as damaged, and not taken for deleted ones.
+// After a kill, both chain states are damaged, and so is the only file of a segment that one destination lacks, or nothing is left of that
+// segment but a staged file without its record. Its records are reported as damaged, and not taken for deleted ones.
 func TestLostChainStatesAndSegment(t *testing.T) {
+	for _, staged := range []bool{false, true} {
+		t.Run(fmt.Sprintf("a staged file %v", staged), func(t *testing.T) { testLostChainStatesAndSegment(t, staged) })
+	}
+}
+
+func testLostChainStatesAndSegment(t *testing.T, staged bool) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
 		o := Options{Destinations: []string{"a", "b"}}
@@ -130,12 +137,18 @@ func TestLostChainStatesAndSegment(t *testing.T) {
 		if err := d.fs.Remove(s.path(cleanName)); err != nil {
 			t.Fatal(err)
 		}
-		f, err := d.fs.OpenRW(s.segPath(segs[1].Number))
-		if err == nil {
-			err = errors.Join(f.Truncate(100), f.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
+		if staged {
+			if err := errors.Join(d.fs.Remove(s.segPath(segs[1].Number)), vfs.WriteFileAtomic(d.fs, s.objPath(segs[1].Number), []byte("content"))); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			f, err := d.fs.OpenRW(s.segPath(segs[1].Number))
+			if err == nil {
+				err = errors.Join(f.Truncate(100), f.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 		for _, name := range o.Destinations {
 			flipAt(t, d, s.chainPath(name), 20)

@@ -400,6 +400,7 @@ func (r *recovery) withoutRecord(entries []fs.DirEntry, have map[uint64]bool, co
 		if err != nil {
 			return err
 		}
+		r.remains[n] = true // as above
 		r.s.log.Error("spool: moved a staged file that has neither a stage record nor a segment to damaged/, where it stays until you remove it: it may be the only copy of its records", "class", r.s.opts.Class, "segment", n)
 	}
 	return nil
