@@ -18,9 +18,9 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// BenchmarkUpload compares what a 64 MiB object costs over one connection: sent and synced; with all that Put does, which
-// reads it back here; and by OpenSSH's own client, which neither syncs nor verifies. The three take turns, since a shared
-// machine changes from minute to minute; the metrics are medians, the ratios those of each turn.
+// BenchmarkUpload compares what a 64 MiB object costs over one connection: sent and synced; with all that Put does, where the server
+// hashes it ("hash"), and where it is read back ("read"); and by OpenSSH's own client, which neither syncs nor verifies. They take turns,
+// since a shared machine changes from minute to minute; the metrics are medians, the ratios those of each turn.
 //
 // OpenSSH's client connects each time. "first" makes a new connection for each upload too, which counts in its time, and
 // "later" uses one connection for all.
@@ -37,7 +37,7 @@ func BenchmarkUpload(b *testing.B) {
 func benchmarkUpload(b *testing.B, rtt time.Duration, first bool) {
 	const size = 64 << 20
 	client := testserver.Find(b, "sftp", "openssh-client")
-	s := testserver.StartSSHD(b, "ForceCommand internal-sftp")
+	s := testserver.StartSSHD(b)
 	url, addr, known := s.URL("d"), s.Addr, s.KnownHosts
 	if rtt > 0 {
 		var p *faultproxy.TCP
@@ -58,29 +58,29 @@ func benchmarkUpload(b *testing.B, rtt time.Duration, first bool) {
 	if err := os.WriteFile(file, bytes, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	options := &Options{StallTimeout: time.Minute}
-	h := open(b, url, options)
-	if !first {
-		if err := h.Check(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-	}
-	ways := []func() error{
-		func() error {
-			return h.do(context.Background(), "send", func(t *turn) error {
-				u := &upload{turn: t, h: h, o: o, tmp: h.path("sent")}
-				f, err := u.Open(u.tmp, sftpc.Write|sftpc.Create|sftpc.Excl).Wait()
-				if err == nil {
-					_, err = u.send(context.Background(), f, body)
-				}
-				return err
-			})
-		},
-		func() error {
-			_, err := h.Put(context.Background(), o, body)
+	send := func(h *Destination) error {
+		return h.do(context.Background(), "send", func(t *turn) error {
+			u := &upload{turn: t, h: h, o: o, tmp: h.path("sent")}
+			f, err := u.Open(u.tmp, sftpc.Write|sftpc.Create|sftpc.Excl).Wait()
+			if err == nil {
+				_, err = u.send(context.Background(), f, body)
+			}
 			return err
-		},
-		func() error {
+		})
+	}
+	put := func(h *Destination) error {
+		_, err := h.Put(context.Background(), o, body)
+		return err
+	}
+	ways := []struct {
+		name   string
+		verify Verify
+		upload func(h *Destination) error
+	}{
+		{"send", VerifyExec, send},
+		{"hash", VerifyExec, put},
+		{"read", VerifyReadBack, put},
+		{"openssh", "", func(*Destination) error {
 			cmd := exec.Command(client, "-q", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile="+known,
 				"-i", s.KeyFile, "-P", port, "-b", "-", s.User+"@"+host)
 			cmd.Stdin = strings.NewReader(fmt.Sprintf("put %s %s\n", file, filepath.Join(s.Dir, "d", "theirs")))
@@ -88,17 +88,24 @@ func benchmarkUpload(b *testing.B, rtt time.Duration, first bool) {
 				return fmt.Errorf("%w: %s", err, out)
 			}
 			return nil
-		},
+		}},
+	}
+	connected := map[Verify]*Destination{}
+	for _, v := range []Verify{VerifyExec, VerifyReadBack} {
+		connected[v] = open(b, url, &Options{StallTimeout: time.Minute, Verify: v})
+		if err := connected[v].Check(b.Context()); err != nil {
+			b.Fatal(err)
+		}
 	}
 	speeds := make([][]float64, len(ways))
 	for b.Loop() {
-		for i, upload := range ways {
-			if first {
-				h.Close()
-				h = open(b, url, options)
+		for i, w := range ways {
+			h := connected[w.verify]
+			if first && h != nil {
+				h = open(b, url, &Options{StallTimeout: time.Minute, Verify: w.verify})
 			}
 			begin := time.Now()
-			if err := upload(); err != nil {
+			if err := w.upload(h); err != nil {
 				b.Fatal(err)
 			}
 			speeds[i] = append(speeds[i], size/1e6/time.Since(begin).Seconds())
@@ -106,8 +113,13 @@ func benchmarkUpload(b *testing.B, rtt time.Duration, first bool) {
 				b.Fatal(err)
 			}
 			s.URL("d")
-			h.dirs.clear()
-			h.there.clear()
+			if first && h != nil {
+				h.Close()
+			}
+			for _, c := range connected {
+				c.dirs.clear()
+				c.there.clear()
+			}
 		}
 	}
 	median := func(of func(i int) float64) float64 {
@@ -118,9 +130,11 @@ func benchmarkUpload(b *testing.B, rtt time.Duration, first bool) {
 		slices.Sort(v)
 		return v[len(v)/2]
 	}
-	for i, name := range []string{"send", "put", "openssh"} {
-		b.ReportMetric(median(func(n int) float64 { return speeds[i][n] }), name+"-MB/s")
+	theirs := len(ways) - 1
+	for i, w := range ways {
+		b.ReportMetric(median(func(n int) float64 { return speeds[i][n] }), w.name+"-MB/s")
+		if i < theirs {
+			b.ReportMetric(median(func(n int) float64 { return speeds[i][n] / speeds[theirs][n] }), w.name+"/openssh")
+		}
 	}
-	b.ReportMetric(median(func(n int) float64 { return speeds[0][n] / speeds[2][n] }), "send/openssh")
-	b.ReportMetric(median(func(n int) float64 { return speeds[1][n] / speeds[2][n] }), "put/openssh")
 }
