@@ -130,10 +130,10 @@ func (w *world) checkReport(p *process, r *drain.Report) {
 
 // checkNeed: damage that loses no record does not keep a drain from being complete. An older spool.json is an exception if it does
 // not know under which id a chain goes on, and the state of that chain is damaged too: then nothing here says where the records are
-// that this spool has delivered under the later id.
+// that this spool has delivered under the later id. A disk that refuses a call for good is another.
 func (w *world) checkNeed(p *process, stuck bool) {
 	r := p.report
-	if r == nil || !w.damaged || stuck || p.dead.Load() || r.Outcome == drain.Delivered || w.copied && p.h.misled {
+	if r == nil || !w.damaged || stuck || p.dead.Load() || r.Outcome == drain.Delivered || w.copied && p.h.misled || len(p.h.disk.refused) > 0 {
 		return
 	}
 	if c := r.Classes["c"]; c.Damaged.Records == 0 && len(c.Damages) == 0 {
