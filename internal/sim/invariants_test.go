@@ -3,11 +3,13 @@ package sim
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -130,10 +132,13 @@ func (w *world) checkReport(p *process, r *drain.Report) {
 
 // checkNeed: damage that loses no record does not keep a drain from being complete. An older spool.json is an exception if it does
 // not know under which id a chain goes on, and the state of that chain is damaged too: then nothing here says where the records are
-// that this spool has delivered under the later id. A disk that refuses a call for good is another.
+// that this spool has delivered under the later id. A disk that refused a call when the drain sealed is another.
 func (w *world) checkNeed(p *process, stuck bool) {
 	r := p.report
-	if r == nil || !w.damaged || stuck || p.dead.Load() || r.Outcome == drain.Delivered || w.copied && p.h.misled || len(p.h.disk.refused) > 0 {
+	if r == nil || !w.damaged || stuck || p.dead.Load() || r.Outcome == drain.Delivered || w.copied && p.h.misled {
+		return
+	}
+	if slices.ContainsFunc(r.Phases, func(x drain.Phase) bool { return strings.Contains(x.Err, spool.ErrFailing.Error()) }) {
 		return
 	}
 	if c := r.Classes["c"]; c.Damaged.Records == 0 && len(c.Damages) == 0 {
