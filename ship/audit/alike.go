@@ -6,22 +6,32 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // isAlike reports whether two pieces with different hashes are the same segment. One place may have got it before some records were
 // damaged; the gaps of the other are reported as RecordsDamaged. Or the owners of two copies may have encoded it in different formats,
 // or in Native, which contains more than the records: then only a comparison of the records can tell.
 func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
-	return hurt(x, y) || hurt(y, x) || g.hasSameRecords(ctx, x, y)
+	if hurt(x, y) || hurt(y, x) {
+		return true
+	}
+	same, gone := g.hasSameRecords(ctx, x, y)
+	if x.line().First < y.line().First {
+		x, y = y, x // x is the one that may be a rest
+	}
+	return same || gone && g.isKnownByLines(x, y, []stored{{y.c.p, y.line()}})
 }
 
-// hasSameRecords reads the objects of two pieces if only their records can tell whether they are the same segment.
-func (g *group) hasSameRecords(ctx context.Context, x, y *piece) bool {
+// hasSameRecords reads the objects of two pieces if only their records can tell whether they are the same segment. gone reports that an object
+// is not there.
+func (g *group) hasSameRecords(ctx context.Context, x, y *piece) (same, gone bool) {
 	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
 	if a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) || !x.hasObject() || !y.hasObject() || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
-		return false
+		return false, false
 	}
 	if a.line.First < b.line.First {
 		a, b = b, a // a is the one that may be a rest
@@ -32,8 +42,8 @@ func (g *group) hasSameRecords(ctx context.Context, x, y *piece) bool {
 	return g.hasEach(ctx, what, a, []stored{b})
 }
 
-// isProven reports whether the records of two pieces with different hashes were compared, and are those of one segment.
-func (g *group) isProven(x, y *piece) bool {
+// isPaired reports whether two pieces with different hashes were found to be one segment with the same records.
+func (g *group) isPaired(x, y *piece) bool {
 	return g.pairs[mate{x.c, y.c.at}] == y.c && reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line()))
 }
 
@@ -42,7 +52,7 @@ func (g *group) isProven(x, y *piece) bool {
 // uses another format than the piece's owner, or Native. If the piece has an object, each record of it must be found in the others. If it has
 // none either, there is nothing to look for: its records are in other lines of its own place, and each of these is looked for by itself.
 func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
-	var end *piece
+	var ends []*piece
 	var others []stored
 	for i := range g.pieces {
 		y := &g.pieces[i]
@@ -50,40 +60,94 @@ func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 			continue
 		}
 		if y.first == x.first && y.last == x.last && !(x.hasObject() && y.hasObject()) && reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line())) {
-			end = y
+			ends = append(ends, y)
 		}
 		if overlap(x.line(), y.line()) && len(others) < maxAbout {
 			others = append(others, stored{y.c.p, y.line()})
 		}
 	}
-	if end == nil || !x.hasObject() {
-		return end != nil
+	if len(ends) == 0 || !x.hasObject() {
+		return len(ends) > 0
 	}
 	_, line := hashLine(x.line())
-	what := fmt.Sprintf("in others %s %x %s", x.line().Key, line, end.c.p.name)
+	what := fmt.Sprintf("in others %s %x %s", x.line().Key, line, ends[0].c.p.name)
 	for _, o := range others {
 		_, line := hashLine(o.line)
 		what += fmt.Sprintf(" %s %x", o.line.Key, line)
 	}
-	return g.hasEach(ctx, what, stored{x.c.p, x.line()}, others)
+	found, gone := g.hasEach(ctx, what, stored{x.c.p, x.line()}, others)
+	return found || gone && slices.ContainsFunc(ends, func(end *piece) bool {
+		here, there := mate{x.c, at}, mate{end.c, x.c.at}
+		if c := g.pairs[there]; c != nil && c != x.c || !g.isKnownByLines(x, end, others) {
+			return false // it has been taken for the line about another segment
+		}
+		g.pairs[here], g.pairs[there] = end.c, x.c
+		return true
+	})
 }
 
 // hasEach reports whether an object has all records of its line, and each of them is in one of the others. what names the question for the
-// memory.
-func (g *group) hasEach(ctx context.Context, what string, a stored, others []stored) bool {
-	all, err := a.p.kept.once(what, func() (bool, error) {
+// memory. gone reports that it cannot tell because one of the objects is not there. The memory does not keep that answer, since the object may
+// come back.
+func (g *group) hasEach(ctx context.Context, what string, a stored, others []stored) (found, gone bool) {
+	found, err := a.p.kept.once(what, func() (bool, error) {
 		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, others, true)
 		return all && lost.last == 0, err
 	})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
-		return false // the object is judged separately
+		return false, errors.Is(err, fs.ErrNotExist) // the object is judged separately
 	}
 	if errors.Is(err, errUnread) {
 		g.a.reportUnreadObject(err)
-		return false
+		return false, false
 	}
 	g.a.check(err)
-	return err == nil && all
+	return err == nil && found, false
+}
+
+// isKnownByLines reports whether the lines show that a piece is the segment of y, a piece of another place, and that its records are in the
+// others there. An object is gone, so nobody can compare the records. Retention may have deleted it only if its line is older than
+// Options.Since. Every other line must be that old too: somebody with write access to one place can write any time there, and a record that
+// the lines of another place show to be newer would go unnoticed.
+func (g *group) isKnownByLines(x, y *piece, others []stored) bool {
+	isOld := func(s *ship.SegmentLine) bool { return s.MaxTime.Before(g.a.o.Since) }
+	if !isOld(x.line()) || !canContain(others, x.line()) || slices.ContainsFunc(others, func(o stored) bool { return !isOld(o.line) }) {
+		return false
+	}
+	// If one of the two places has both segments, with an object of each, they are two.
+	return !slices.ContainsFunc(g.pieces, func(z piece) bool {
+		return z.hasObject() && (z.c.at == x.c.at && y.same(&z) || z.c.at == y.c.at && x.same(&z))
+	})
+}
+
+// canContain reports whether objects may contain all records of a line, as far as their lines tell. Records of different owners of copies
+// have different times, so one of the objects must begin or end with the line's records, at the same time.
+func canContain(others []stored, s *ship.SegmentLine) bool {
+	next, agrees := s.First, false
+	for found := true; found && next <= s.Last; {
+		found = false
+		for _, o := range others {
+			if o.line.First <= next && o.line.Last >= next {
+				next, found = o.line.Last+1, true
+			}
+		}
+	}
+	for _, o := range others {
+		agrees = agrees || sharesEnd(o.line, s)
+	}
+	return agrees && next > s.Last
+}
+
+// sharesEnd reports whether the object of o may have the first or the last record of s.
+func sharesEnd(o, s *ship.SegmentLine) bool {
+	first, last := o.First == s.First, o.Last == s.Last
+	switch {
+	case first && last:
+		return s.Bytes == o.Bytes && s.MinTime.Equal(o.MinTime) && s.MaxTime.Equal(o.MaxTime) && object.SameRecords(s.Key, o.Key)
+	case o.First <= s.First && s.Last <= o.Last && (s.Bytes > o.Bytes || s.MinTime.Before(o.MinTime) || s.MaxTime.After(o.MaxTime)):
+		return false
+	}
+	return first && s.MinTime.Equal(o.MinTime) || last && s.MaxTime.Equal(o.MaxTime)
 }
 
 // hurt reports whether y is the same segment as x, with more records damaged.

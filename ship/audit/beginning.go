@@ -116,7 +116,7 @@ func (g *group) reportBare(ctx context.Context, b bareRest) error {
 func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 	var most *piece // the piece that has most of the segment, in whatever format
 	for i := range g.pieces {
-		if y := &g.pieces[i]; (x.same(y) || g.isProven(x, y)) && y.hasObject() && y.line().First < x.line().First && (most == nil || y.line().First < most.line().First) {
+		if y := &g.pieces[i]; (x.same(y) || g.isPaired(x, y)) && y.hasObject() && y.line().First < x.line().First && (most == nil || y.line().First < most.line().First) {
 			most = y
 		}
 	}

@@ -303,7 +303,7 @@ func (g *group) reportDoubled(ctx context.Context, i int) {
 		plain := isPlain(x.c.p.o.Extra, x.line()) || isPlain(y.c.p.o.Extra, y.line())
 		if !x.doubled && x.first == y.first && x.last == y.last && !plain && g.read < maxAbout {
 			g.read++
-			x.doubled = g.hasSameRecords(ctx, x, y)
+			x.doubled, _ = g.hasSameRecords(ctx, x, y)
 		}
 		if !x.doubled {
 			continue

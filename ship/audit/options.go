@@ -34,7 +34,8 @@ type Options struct {
 	// again.
 	Deep bool
 	// Since leaves out objects whose newest record is older than Since, because a retention rule may have deleted them. Their
-	// chains are still verified. The zero time leaves out none.
+	// chains are still verified. If owners of copies of a volume have encoded a segment differently and one of its objects is gone, lines
+	// that are all older than Since tell whether each place has it. The zero time leaves out none.
 	Since time.Time
 	// Hour asks about the folders of one hour only (object.HourPrefix): is it over, and is every chain past it or final? An
 	// hour is over once this host's clock says so and a sender has written a manifest since; without such a manifest, five
