@@ -19,8 +19,10 @@ type lifeMark struct {
 	Since   time.Time `json:"since"`
 	// AtMostBytes is the memory budget, or more once a larger batch was taken.
 	AtMostBytes int64 `json:"at_most_bytes"`
-	// Opening is the time of the clean mark that the process has found, until the removal of that mark is durable.
+	// Opening is the time of the clean mark that the process has found, until the removal of that mark is durable. Until then the process
+	// receives nothing, and Handed is how much it may have in memory all the same, as a successor.
 	Opening time.Time `json:"opening,omitzero"`
+	Handed  int64     `json:"handed,omitempty"`
 }
 
 // outlives reports whether the clean mark c is obsolete: a later process died, and an older copy of c has come back. But c is valid
@@ -40,18 +42,9 @@ type lifeBudget struct {
 }
 
 // beginLife writes the life mark of this process, j.noted. From here on no more bytes than the mark says are in memory and not in
-// the log. opening is the time of the existing clean mark, zero if there is none: once that mark is removed, markOpened is called.
+// the log. opening is the time of the existing clean mark, zero if there is none, or not any more.
 func (j *journal) beginLife(handed int64, opening time.Time) error {
-	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed, Opening: opening}
-	return j.writeLife(j.noted)
-}
-
-// markOpened notes that the spool is open, before any record is received.
-func (j *journal) markOpened() error {
-	if j.noted.Opening.IsZero() {
-		return nil
-	}
-	j.noted.Opening = time.Time{}
+	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed, Opening: opening, Handed: handed}
 	return j.writeLife(j.noted)
 }
 
@@ -131,6 +124,8 @@ func (r *recovery) lostAtMost() (bytes int64, since time.Time, died bool) {
 		return r.clean.Handed, r.clean.Time, true // the successor died before it had the spool
 	case r.clean != nil:
 		return 0, since, false
+	case r.life != nil && !r.life.Opening.IsZero(): // it has ended between the two marks
+		return r.life.Handed, r.life.Since, r.life.Handed > 0
 	case r.life != nil:
 		return r.life.AtMostBytes, r.life.Since, true
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"testing"
+	"testing/synctest"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
@@ -160,6 +161,68 @@ func TestOldCleanMark(t *testing.T) {
 				}
 				balanced(t, s2)
 			})
+		}
+	}
+}
+
+// TestFailedOpenIsNoSuddenEnd: Open fails at each of its operations. It has received nothing, so the next Open reports no end but the one
+// that there was. The last sync is an exception: the life mark is there, and nobody knows whether it is durable.
+func TestFailedOpenIsNoSuddenEnd(t *testing.T) {
+	for _, before := range []string{"new", "closed", "killed"} {
+		t.Run(before, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { failedOpen(t, before) }) })
+	}
+}
+
+func failedOpen(t *testing.T, before string) {
+	var reported []string // for each operation
+	for at := 1; ; at++ {
+		w := newWorld(Options{})
+		want := 0
+		if before != "new" {
+			s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			mustAppend(t, s, batch(1, 1, 10))
+			if before == "closed" {
+				closeSpool(t, s)
+			} else {
+				want = 1
+				w = w.clone(processDies, index.Fate{})
+			}
+		}
+		n, refused := 0, vfs.Op{}
+		s, err := open("/spool", vfs.Inject(w.mem, func(op vfs.Op) error {
+			if n++; n != at {
+				return nil
+			}
+			refused = op
+			return errors.New("refused")
+		}), w.index.Open, &w.opts)
+		if err == nil {
+			opened := n
+			_ = s.Close() // it may be what is refused
+			if opened < at {
+				break
+			}
+			continue // it goes on without that operation
+		}
+		if s, err = open("/spool", w.mem, w.index.Open, &w.opts); err != nil {
+			t.Fatal(err)
+		}
+		reported = append(reported, "")
+		if u := s.Ledger().Unaccounted; len(u) != want {
+			reported[len(reported)-1] = fmt.Sprintf("%v refused: %+v", refused, u)
+		}
+		closeSpool(t, s)
+	}
+	if len(reported) < 10 {
+		t.Fatalf("only %d operations failed", len(reported))
+	}
+	for _, r := range reported[:len(reported)-1] {
+		if r != "" {
+			t.Error(r)
 		}
 	}
 }

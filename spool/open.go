@@ -138,18 +138,27 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 		return err
 	}
 	_ = s.space.fillInodes()
-	if s.source == nil {
-		if err := s.journal.beginLife(r.handed(), r.orderlyEnd()); err != nil {
+	return s.replaceMarks(r)
+}
+
+// replaceMarks removes the mark of the last orderly end, and writes the life mark of this process. If there is a mark of an orderly end,
+// there is a life mark at any time, which says that the process only opens the spool. Otherwise the life mark comes last, because an Open
+// that fails receives nothing, and must not look like a process that died.
+func (s *Spool) replaceMarks(r *recovery) error {
+	opening := r.orderlyEnd()
+	if s.source == nil && !opening.IsZero() {
+		if err := s.journal.beginLife(r.handed(), opening); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
 	}
 	if err := s.removeMark(); err != nil {
 		return err
 	}
-	if s.source == nil {
-		if err := s.journal.markOpened(); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
+	if s.source != nil {
+		return nil
+	}
+	if err := s.journal.beginLife(r.handed(), time.Time{}); err != nil {
+		return fmt.Errorf("spool: %w", err)
 	}
 	return nil
 }
