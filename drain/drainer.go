@@ -75,7 +75,7 @@ func New(o *Options) (*Drainer, error) {
 		if l == nil {
 			continue
 		}
-		d.platforms = append(d.platforms, &platform{l, make(chan struct{}, 1)})
+		d.platforms = append(d.platforms, &platform{Lifecycle: l, telling: make(chan struct{}, 1)})
 	}
 	d.shippers, d.halt = context.WithCancel(context.Background())
 	return d, nil

@@ -116,6 +116,8 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 	for _, l := range r.d.platforms {
 		kept := make(chan bool, 1)
 		err := r.bounded(ctx, 100*time.Millisecond, func() error {
+			at, _, _ := r.progress()
+			l.tellEnd(ctx, r.d, at)
 			retained, err := l.Finish(ctx, report)
 			kept <- retained
 			return err

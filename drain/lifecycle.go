@@ -17,10 +17,10 @@ type Lifecycle interface {
 	// goroutines. An error means that the platform cannot be asked now.
 	Notice(ctx context.Context) (n Notice, goes bool, err error)
 	// Update tells the platform the status of the service or of its end. The Drainer calls it about once a second from the
-	// beginning of Run, one call at a time: with PhaseRun while the service runs, then with the phase of the end, until the
-	// last Finish has returned (on an instance that is retained, also between two calls of Finish). If nothing has moved
-	// during the end for Options.StallTimeout, the Drainer ends the phases, so Status.Idle never reaches that time. A slow
-	// call delays only the next call of the same Lifecycle.
+	// beginning of Run, one call at a time: with PhaseRun while the service runs, then with the phase of the end, at least once
+	// before Finish, until the last Finish has returned (on an instance that is retained, also between two calls of Finish). If
+	// nothing has moved during the end for Options.StallTimeout, the Drainer ends the phases, so Status.Idle never reaches that
+	// time. A slow call delays only the next call of the same Lifecycle.
 	Update(ctx context.Context, s Status)
 	// Finish tells the platform how a Stop or Drain ended, after its report was written. Only a Drain whose Outcome is
 	// Delivered may let the platform take the disk. retained reports that the platform leaves the instance and its disk
@@ -75,6 +75,7 @@ const (
 type platform struct {
 	Lifecycle
 	telling chan struct{} // holds a token during a call: a lock that ctx can end
+	ending  bool          // it was told of the end; guarded by telling
 }
 
 func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
@@ -87,6 +88,27 @@ func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
 	if ctx.Err() != nil || at.Phase == PhaseRun && d.isEnding() {
 		return
 	}
+	p.update(ctx, d, at)
+}
+
+// tellEnd tells the platform of the end if no update has: an end that takes no time is over before the first one.
+func (p *platform) tellEnd(ctx context.Context, d *Drainer, at Status) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	select {
+	case p.telling <- struct{}{}:
+	case <-ctx.Done():
+		return // an update hangs
+	}
+	defer func() { <-p.telling }()
+	if !p.ending && ctx.Err() == nil {
+		p.update(ctx, d, at)
+	}
+}
+
+// update calls Update. The caller holds the token.
+func (p *platform) update(ctx context.Context, d *Drainer, at Status) {
+	p.ending = p.ending || at.Phase != PhaseRun
 	if err := d.catch("Lifecycle.Update", func() error { p.Update(ctx, at); return nil }); err != nil {
 		d.o.Logger.Error("drain: cannot update the platform; the next update tries again, and until then the platform may act on the last status: correct what err names", "err", err)
 	}

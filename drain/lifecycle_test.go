@@ -474,3 +474,22 @@ func (c convalescent) Notice(context.Context) (Notice, bool, error) {
 
 func (convalescent) Update(context.Context, Status)                {}
 func (convalescent) Finish(context.Context, *Report) (bool, error) { return false, nil }
+
+// TestEndIsTold: an end that takes no time is over before the first update of each second. The platform is told of it before Finish.
+func TestEndIsTold(t *testing.T) {
+	for range 200 {
+		p := &fake{}
+		told := 0
+		p.complete = func(*Report) (bool, error) { told = len(p.progress); return false, nil } // p.mu is held
+		d, err := New(&Options{Dir: t.TempDir(), Lifecycles: []Lifecycle{p}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Drain(t.Context(), "test"); err != nil {
+			t.Fatal(err)
+		}
+		if told == 0 {
+			t.Fatal("Finish came before any Update")
+		}
+	}
+}
