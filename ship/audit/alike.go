@@ -6,21 +6,43 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // isAlike reports whether two pieces with different hashes are the same segment. One place may have got it before some records were
 // damaged; the gaps of the other are reported as RecordsDamaged. Or the owners of two copies may have encoded it in different formats,
 // or in Native, which contains more than the records: then only a comparison of the records can tell.
 func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
-	return hurt(x, y) || hurt(y, x) || g.hasSameRecords(ctx, x, y)
+	return g.reportsDamage(x, y) || g.reportsDamage(y, x) || g.hasSameRecords(ctx, x, y)
+}
+
+// reportsDamage reports whether y is the same segment as x with more records damaged, and that is reported as RecordsDamaged. Gaps of a
+// complete segment are not: a rest may state any, and its object may have any records. The line says in which hour the damage is
+// reported, so the hour of the other one is owed.
+func (g *group) reportsDamage(y, x *piece) bool {
+	news := func(r segment.Range) bool {
+		return !slices.ContainsFunc(wholeGaps(x.line()), func(w segment.Range) bool { return w.First <= r.First && r.Last <= w.Last })
+	}
+	if !hurt(y, x) || !slices.ContainsFunc(y.line().Gaps, news) {
+		return false
+	}
+	y.c.owe(x.c.hours())
+	return true
+}
+
+// hasSameGaps reports whether two pieces may be one segment by their damaged records.
+func hasSameGaps(x, y *piece) bool {
+	return reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line())) || hurt(x, y) || hurt(y, x)
 }
 
 // hasSameRecords reads the objects of two pieces if only their records can tell whether they are the same segment.
 func (g *group) hasSameRecords(ctx context.Context, x, y *piece) bool {
 	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
-	if a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) || !x.hasObject() || !y.hasObject() || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
+	if !x.hasObject() || !y.hasObject() || !hasSameGaps(x, y) ||
+		a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) && reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
 		return false
 	}
 	if a.line.First < b.line.First {
@@ -32,10 +54,8 @@ func (g *group) hasSameRecords(ctx context.Context, x, y *piece) bool {
 	return g.hasEach(ctx, what, a, []stored{b})
 }
 
-// isProven reports whether the records of two pieces with different hashes were compared, and are those of one segment.
-func (g *group) isProven(x, y *piece) bool {
-	return g.pairs[mate{x.c, y.c.at}] == y.c && reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line()))
-}
+// isProven reports whether two pieces with different hashes were found to be one segment.
+func (g *group) isProven(x, y *piece) bool { return g.pairs[mate{x.c, y.c.at}] == y.c }
 
 // isInOthers reports whether a place has the records of a piece in other lines, and a line without an object about a segment with the same
 // ends: its owner found that segment's records there, so it states only where the segment ends. The owner's hash of it proves nothing if it
@@ -49,7 +69,7 @@ func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 		if y.c.at != at || y.line() == nil {
 			continue
 		}
-		if y.first == x.first && y.last == x.last && !(x.hasObject() && y.hasObject()) && reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line())) {
+		if y.first == x.first && y.last == x.last && !(x.hasObject() && y.hasObject()) && hasSameGaps(x, y) {
 			end = y
 		}
 		if overlap(x.line(), y.line()) && len(others) < maxAbout {

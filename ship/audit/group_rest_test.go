@@ -134,6 +134,35 @@ func TestRestOfOthers(t *testing.T) {
 	}
 }
 
+// TestRestOfDamagedWhole: the line of a rest says that the complete segment was damaged before the rest begins. That may be true, since the
+// place has these records in another owner's object. It excuses no records of the rest, and none that the place has nowhere.
+func TestRestOfDamagedWhole(t *testing.T) {
+	gap := func(m *ship.Manifest) {
+		m.Segments[0].Whole.Gaps, m.Segments[0].Whole.RawSHA256 = []segment.Range{{First: 21, Last: 21}}, strings.Repeat("ab", 32)
+	}
+	rest := func(data string) places {
+		x := &copies{places: newPlaces()}
+		x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+		x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+		x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+		x.s3A = x.s3B.branch(2, data, 2, 23).rest(21, 30, gap)
+		return x.finalize().places
+	}
+	both(t, rest("a"), audit.Complete)
+	r := both(t, rest("z"), audit.Owed, audit.Behind)
+	if f := finding(t, r, audit.Behind, "s3"); f.First != 21 || f.Last != 30 || f.Spool != testSpool {
+		t.Errorf("%+v", f)
+	}
+	empty := func(data string, also uint64) places {
+		p := newPlaces()
+		newChain(t, p, "idc", nil).add(2, nil).by("x").whole(23, nil).add(0, final).branch(1, "a", 2, 23).also(23).rest(21, 30, nil).add(0, final)
+		newChain(t, p, "s3", nil).add(2, nil).also(also).by(data).whole(30, nil).add(0, final).branch(2, "x", 2, 23).also(0).rest(21, 23, gap).add(0, final)
+		return p
+	}
+	both(t, empty("a", 23), audit.Complete)
+	both(t, empty("z", 20), audit.Owed, audit.Behind)
+}
+
 func (c *chain) read(key string) *ship.Manifest {
 	m, err := ship.DecodeManifest(bytes.NewReader(c.at.Bytes(key)))
 	if err != nil {
