@@ -163,6 +163,21 @@ func TestRestOfDamagedWhole(t *testing.T) {
 	both(t, empty("z", 20), audit.Owed, audit.Behind)
 }
 
+// TestRestOfOtherRecords: the line of a rest states the hash of the segment that another place has, and its object has other records.
+func TestRestOfOtherRecords(t *testing.T) {
+	x := &copies{places: newPlaces()}
+	x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+	x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+	x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+	right := x.idcA.read(object.ManifestKey("vpn", testSpool, 1, 2)).Segments[0].RawSHA256
+	x.s3A = x.s3B.branch(2, "z", 2, 23).rest(21, 30, func(m *ship.Manifest) { m.Segments[0].Whole.RawSHA256 = right })
+	r := x.finalize().audit(t, deep)
+	wants(t, r, audit.Damaged, audit.PlacesDiffer)
+	if f := finding(t, r, audit.PlacesDiffer, "s3"); f.First != 24 || f.Last != 30 || f.Spool != relatedID(2) {
+		t.Errorf("%+v", f)
+	}
+}
+
 func (c *chain) read(key string) *ship.Manifest {
 	m, err := ship.DecodeManifest(bytes.NewReader(c.at.Bytes(key)))
 	if err != nil {
