@@ -57,6 +57,12 @@ func (g *group) hasSameRecords(ctx context.Context, x, y *piece) bool {
 // isProven reports whether two pieces with different hashes were found to be one segment.
 func (g *group) isProven(x, y *piece) bool { return g.pairs[mate{x.c, y.c.at}] == y.c }
 
+// hasBeside reports whether the place of x has what y states beside x, in another object. So y states other records than x, even if payloads
+// are all that can be compared, and those are equal.
+func (g *group) hasBeside(x, y *piece) bool {
+	return slices.ContainsFunc(g.pieces, func(z piece) bool { return z.c.at == x.c.at && y.same(&z) && overlap(x.line(), z.line()) })
+}
+
 // isInOthers reports whether a place has the records of a piece in other lines, and a line without an object about a segment with the same
 // ends: its owner found that segment's records there, so it states only where the segment ends. The owner's hash of it proves nothing if it
 // uses another format than the piece's owner, or Native. If the piece has an object, each record of it must be found in the others. If it has
@@ -72,7 +78,7 @@ func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 		if y.first == x.first && y.last == x.last && !(x.hasObject() && y.hasObject()) && hasSameGaps(x, y) {
 			end = y
 		}
-		if overlap(x.line(), y.line()) && len(others) < maxAbout {
+		if overlap(x.line(), y.line()) && len(others) < maxAbout && !g.hasBeside(x, y) {
 			others = append(others, stored{y.c.p, y.line()})
 		}
 	}

@@ -150,6 +150,9 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 		if c := g.pairs[there]; c != nil && c != x.c {
 			continue // y is already paired with another piece
 		}
+		if g.hasBeside(x, y) {
+			continue
+		}
 		if g.pairs[there] != nil || g.isAlike(ctx, x, y) {
 			g.pairs[here], g.pairs[there] = y.c, x.c
 			return nil
