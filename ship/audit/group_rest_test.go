@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
@@ -175,6 +176,36 @@ func TestRestOfOtherRecords(t *testing.T) {
 	wants(t, r, audit.Damaged, audit.PlacesDiffer)
 	if f := finding(t, r, audit.PlacesDiffer, "s3"); f.First != 24 || f.Last != 30 || f.Spool != relatedID(2) {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestGroupOtherHour: an object is in the folder of another hour than the same records at the other place: as a rest, or in another format.
+// Neither hour is complete.
+func TestGroupOtherHour(t *testing.T) {
+	early := func(p places) func(m *ship.Manifest) {
+		return func(m *ship.Manifest) {
+			s := &m.Segments[0]
+			b := p["s3"].Bytes(s.Key)
+			p["s3"].Remove(s.Key)
+			s.Key = strings.Replace(s.Key, "hour=08", "hour=05", 1)
+			p["s3"].Set(s.Key, b)
+		}
+	}
+	x := &copies{places: newPlaces()}
+	x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+	x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+	x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+	x.s3A = x.s3B.branch(2, "a", 2, 23).rest(21, 30, early(x.places))
+	p := newPlaces()
+	newChain(t, p, "idc", nil).add(2, nil).by("a").whole(30, nil).add(0, final).branch(1, "b", 2, 20).whole(28, nil).add(0, final)
+	c := newChain(t, p, "s3", nil).add(2, nil).by("a")
+	c.format = format.Lines
+	c.whole(30, early(p)).add(0, final).branch(1, "b", 2, 20).whole(28, nil).add(0, final)
+	for _, p := range []places{x.finalize().places, p} {
+		both(t, p, audit.Damaged, audit.PlacesDiffer)
+		for _, hour := range []time.Time{testTime, testTime.Add(-3 * time.Hour)} {
+			hourIs(t, "an object of another hour", hour, audit.Damaged, func(change ...func(*audit.Options)) *audit.Result { return p.audit(t, change...) })
+		}
 	}
 }
 

@@ -131,10 +131,7 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 		}
 		g.mates[mate{x.c, at}], g.mates[mate{y.c, x.c.at}] = y.c, x.c
 		if what := lineDiffers(x.line(), y.line()); what != "" && first {
-			from, to := x.c.step.bounds()
-			d := difference{a: x.c, b: y.c, atA: x.c.step.at, atB: y.c.step.at, first: from, last: to, what: what}
-			d.from, d.to = hoursOf(&x.c.step, &y.c.step)
-			g.diffs = g.a.withDifference(g.diffs, d)
+			g.noteDifference(x, y, what)
 		}
 		return nil
 	}
@@ -154,6 +151,9 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 			continue
 		}
 		if g.pairs[there] != nil || g.isAlike(ctx, x, y) {
+			if what := othersDiffers(x.line(), y.line()); what != "" && g.pairs[there] == nil {
+				g.noteDifference(x, y, what)
+			}
 			g.pairs[here], g.pairs[there] = y.c, x.c
 			return nil
 		}
@@ -170,13 +170,42 @@ func lineDiffers(x, y *ship.SegmentLine) string {
 	switch {
 	case !reflect.DeepEqual(wholeGaps(x), wholeGaps(y)):
 		return "they state different gaps"
-	case x.First != y.First:
-		return "" // one has the whole, or more of it
+	case x.First != y.First: // one has the whole, or more of it
+		return hourDiffers(x, y)
 	case x.Records != y.Records || x.Bytes != y.Bytes || !x.MinTime.Equal(y.MinTime) || !x.MaxTime.Equal(y.MaxTime) ||
 		x.Format != y.Format || x.RawBytes != y.RawBytes || x.RawSHA256 != y.RawSHA256 || x.Key != y.Key && !object.SameRecords(x.Key, y.Key):
 		return "they state different records, names or hashes"
 	}
 	return ""
+}
+
+// othersDiffers is lineDiffers for two lines with different hashes about one segment.
+func othersDiffers(x, y *ship.SegmentLine) string {
+	if x.First != y.First || !reflect.DeepEqual(x.Gaps, y.Gaps) {
+		return hourDiffers(x, y)
+	}
+	if x.Records != y.Records || x.Bytes != y.Bytes || !x.MinTime.Equal(y.MinTime) || !x.MaxTime.Equal(y.MaxTime) || !object.SameRecords(x.Key, y.Key) {
+		return "they state different records or names"
+	}
+	return ""
+}
+
+// hourDiffers names the difference if the objects of two lines about one segment are in the folders of different hours: both are that in
+// which the segment begins. Whoever reads the complete hour at one place would miss the records.
+func hourDiffers(x, y *ship.SegmentLine) string {
+	a, okA := object.ParseKey(x.Key)
+	b, okB := object.ParseKey(y.Key)
+	if okA && okB && a.Hour != b.Hour {
+		return "the hours of their objects differ"
+	}
+	return ""
+}
+
+func (g *group) noteDifference(x, y *piece, what string) {
+	from, to := x.c.step.bounds()
+	d := difference{a: x.c, b: y.c, atA: x.c.step.at, atB: y.c.step.at, first: from, last: to, what: what}
+	d.from, d.to = hoursOf(&x.c.step, &y.c.step)
+	g.diffs = g.a.withDifference(g.diffs, d)
 }
 
 // lacksLoss reports whether a place lacks the losses of a piece, and no earlier piece has shown that. Two copies may state equal
