@@ -95,8 +95,12 @@ func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 }
 
 // hasEach reports whether an object has all records of its line, and each of them is in one of the others. what names the question for the
-// memory.
+// memory. Whoever can write at a place can add any number of lines about a segment, and each could make the auditor read a large object of
+// another place again. Nobody has that many copies of a volume, so what remains counts as not found.
 func (g *group) hasEach(ctx context.Context, what string, a stored, others []stored) bool {
+	if g.read++; g.read > maxAbout {
+		return false
+	}
 	all, err := a.p.kept.once(what, func() (bool, error) {
 		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, others, true)
 		return all && lost.last == 0, err

@@ -124,6 +124,10 @@ func (g *group) compareRest(ctx context.Context, x *piece) error {
 		return nil // no place has more of the segment to compare with
 	}
 	in := stored{most.c.p, most.line()}
+	if g.read++; g.read > maxAbout {
+		x.c.owe(x.c.hours()) // see hasEach
+		return nil
+	}
 	last := x.line().First - 1
 	var others []stored
 	if x.hasObject() {
@@ -131,9 +135,13 @@ func (g *group) compareRest(ctx context.Context, x *piece) error {
 		others = append(others, stored{x.c.p, x.line()})
 	}
 	for _, o := range g.linesBeside(x) {
-		if o.Records > 0 {
+		if o.Records > 0 && o.Last >= in.line.First && o.First <= last {
 			others = append(others, stored{x.c.p, o})
 		}
+	}
+	if len(others) > maxAbout {
+		x.c.owe(x.c.hours())
+		return nil
 	}
 	lost, _, err := in.unfound(ctx, in.line.First, last, others, false)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {

@@ -67,7 +67,7 @@ type lack struct {
 
 // collect collects what each chain of the group states about segment low.
 func (g *group) collect(low uint64) {
-	g.pieces = g.pieces[:0]
+	g.pieces, g.read = g.pieces[:0], 0
 	for _, s := range g.sides {
 		for _, c := range s.all {
 			if c.more && c.step.segment == low {
@@ -86,7 +86,6 @@ func (g *group) collect(low uint64) {
 // match looks at all other places for what each chain of the group states about a segment.
 func (g *group) match(ctx context.Context) {
 	clear(g.pairs)
-	g.read = 0
 	for i := range g.pieces {
 		x := &g.pieces[i]
 		if x.line() != nil {
@@ -333,8 +332,7 @@ func (g *group) reportDoubled(ctx context.Context, i int) {
 		}
 		x.doubled = x.same(y)
 		plain := isPlain(x.c.p.o.Extra, x.line()) || isPlain(y.c.p.o.Extra, y.line())
-		if !x.doubled && x.first == y.first && x.last == y.last && !plain && g.read < maxAbout {
-			g.read++
+		if !x.doubled && x.first == y.first && x.last == y.last && !plain {
 			x.doubled = g.hasSameRecords(ctx, x, y)
 		}
 		if !x.doubled {
