@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -16,7 +17,21 @@ import (
 // damaged; the gaps of the other are reported as RecordsDamaged. Or the owners of two copies may have encoded it in different formats,
 // or in Native, which contains more than the records: then only a comparison of the records can tell.
 func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
-	return g.reportsDamage(x, y) || g.reportsDamage(y, x) || g.hasSameRecords(ctx, x, y)
+	return g.reportsDamage(x, y) || g.reportsDamage(y, x) || g.areOld(x, y) || g.hasSameRecords(ctx, x, y)
+}
+
+// areOld reports whether two lines agree in everything but the encoding, and neither object is looked for: a retention rule may have deleted
+// them.
+func (g *group) areOld(x, y *piece) bool {
+	return mayHaveSameRecords(g.a.o.Extra, x, y) && g.isOld(x) && g.isOld(y) && x.line().MaxTime.Equal(y.line().MaxTime) && othersDiffers(x.line(), y.line()) == ""
+}
+
+func (g *group) isOld(x *piece) bool { return x.line().MaxTime.Before(g.a.o.Since) }
+
+// mayHaveSameRecords reports whether the objects of two pieces with different hashes may have the same records.
+func mayHaveSameRecords(extra format.Extra, x, y *piece) bool {
+	return x.hasObject() && y.hasObject() && hasSameGaps(x, y) &&
+		(x.line().Format != y.line().Format || !isCanonical(extra, x.line()) || !reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line())))
 }
 
 // reportsDamage reports whether y is the same segment as x with more records damaged, and that is reported as RecordsDamaged. Gaps of a
@@ -41,8 +56,7 @@ func hasSameGaps(x, y *piece) bool {
 // hasSameRecords reads the objects of two pieces if only their records can tell whether they are the same segment.
 func (g *group) hasSameRecords(ctx context.Context, x, y *piece) bool {
 	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
-	if !x.hasObject() || !y.hasObject() || !hasSameGaps(x, y) ||
-		a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) && reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
+	if !mayHaveSameRecords(g.a.o.Extra, x, y) {
 		return false
 	}
 	if a.line.First < b.line.First {
@@ -82,7 +96,7 @@ func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 			others = append(others, stored{y.c.p, y.line()})
 		}
 	}
-	if end == nil || !x.hasObject() {
+	if end == nil || !x.hasObject() || g.isOld(x) {
 		return end != nil
 	}
 	_, line := hashLine(x.line())
