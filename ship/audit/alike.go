@@ -35,13 +35,16 @@ func mayHaveSameRecords(extra format.Extra, x, y *piece) bool {
 }
 
 // reportsDamage reports whether y is the same segment as x with more records damaged, and that is reported as RecordsDamaged. Gaps of a
-// complete segment are not: a rest may state any, and its object may have any records. The line says in which hour the damage is
-// reported, so the hour of the other one is owed.
-func (g *group) reportsDamage(y, x *piece) bool {
+// complete segment are not: a rest may state any, and its object may have any records.
+func (g *group) reportsDamage(y, x *piece) bool { return hurt(y, x) && oweDamaged(y, x) }
+
+// oweDamaged reports whether the line y names records as damaged that x, about the same segment, does not. A forger may state any hour for
+// them, so that of x is owed.
+func oweDamaged(y, x *piece) bool {
 	news := func(r segment.Range) bool {
 		return !slices.ContainsFunc(wholeGaps(x.line()), func(w segment.Range) bool { return w.First <= r.First && r.Last <= w.Last })
 	}
-	if !hurt(y, x) || !slices.ContainsFunc(y.line().Gaps, news) {
+	if !slices.ContainsFunc(y.line().Gaps, news) {
 		return false
 	}
 	y.c.owe(x.c.hours())

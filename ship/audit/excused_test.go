@@ -193,7 +193,17 @@ func TestExcusedByDamage(t *testing.T) {
 		o.First, o.Last, o.Gaps = 11, 20, []segment.Range{{First: 11, Last: 11}, {First: 13, Last: 20}}
 		*s = o
 	})
-	for what, p := range map[string]places{"all of it": whole, "a part": part} {
+	x := &copies{places: newPlaces()}
+	x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+	x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+	x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+	x.s3A = x.s3B.branch(2, "a", 2, 23).add(0, distant).rest(21, 30, func(m *ship.Manifest) {
+		m.Header.Time = m.Header.Time.AddDate(1, 0, 0)
+		s := &m.Segments[0]
+		x.places["s3"].Remove(s.Key)
+		*s = ship.SegmentLine{Segment: s.Segment, First: s.First, Last: s.Last, Whole: s.Whole, Gaps: []segment.Range{{First: s.First, Last: s.Last}}}
+	})
+	for what, p := range map[string]places{"all of it": whole, "a part": part, "a rest": x.finalize().places} {
 		both(t, p, audit.Damaged, audit.RecordsDamaged)
 		for i, r := range []*audit.Result{p.audit(t), p.audit(t, func(o *audit.Options) { o.Hour = testTime })} {
 			for _, h := range r.Hours {

@@ -124,6 +124,11 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 	x := &g.pieces[i]
 	first := !slices.ContainsFunc(g.pieces[:i], func(y piece) bool { return x.same(&y) })
 	for j := range g.pieces {
+		if y := &g.pieces[j]; y.c.at == at && x.same(y) {
+			oweDamaged(y, x)
+		}
+	}
+	for j := range g.pieces {
 		y := &g.pieces[j]
 		if y.c.at != at || !x.same(y) {
 			continue
