@@ -9,28 +9,58 @@ import (
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/object"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // isAlike reports whether two pieces with different hashes are the same segment. One place may have got it before some records were
 // damaged; the gaps of the other are reported as RecordsDamaged. Or the owners of two copies may have encoded it in different formats,
 // or in Native, which contains more than the records: then only a comparison of the records can tell.
 func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
-	if hurt(x, y) || hurt(y, x) {
+	if g.reportsDamage(x, y) || g.reportsDamage(y, x) {
 		return true
 	}
 	same, gone := g.hasSameRecords(ctx, x, y)
 	if x.line().First < y.line().First {
 		x, y = y, x // x is the one that may be a rest
 	}
-	return same || gone && g.isKnownByLines(x, y, []stored{{y.c.p, y.line()}})
+	return same || gone && g.isKnownByLines(x, []stored{{y.c.p, y.line()}})
 }
 
-// hasSameRecords reads the objects of two pieces if only their records can tell whether they are the same segment. gone reports that an object
-// is not there.
+// mayHaveSameRecords reports whether the objects of two pieces with different hashes may have the same records.
+func mayHaveSameRecords(extra format.Extra, x, y *piece) bool {
+	return x.hasObject() && y.hasObject() && hasSameGaps(x, y) &&
+		(x.line().Format != y.line().Format || !isCanonical(extra, x.line()) || !reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line())))
+}
+
+// reportsDamage reports whether y is the same segment as x with more records damaged, and that is reported as RecordsDamaged. Gaps of a
+// complete segment are not: a rest may state any, and its object may have any records.
+func (g *group) reportsDamage(y, x *piece) bool { return hurt(y, x) && oweDamaged(y, x) }
+
+// oweDamaged reports whether the line y names records as damaged that x, about the same segment, does not. A forger may state any hour for
+// them, so that of x is owed.
+func oweDamaged(y, x *piece) bool {
+	news := func(r segment.Range) bool {
+		return !slices.ContainsFunc(wholeGaps(x.line()), func(w segment.Range) bool { return w.First <= r.First && r.Last <= w.Last })
+	}
+	if !slices.ContainsFunc(y.line().Gaps, news) {
+		return false
+	}
+	y.c.owe(x.c.hours())
+	return true
+}
+
+// hasSameGaps reports whether two pieces may be one segment by their damaged records.
+func hasSameGaps(x, y *piece) bool {
+	return reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line())) || hurt(x, y) || hurt(y, x)
+}
+
+// hasSameRecords reads the objects of two pieces if only their records can tell whether they are the same segment. gone reports that an
+// object is not there.
 func (g *group) hasSameRecords(ctx context.Context, x, y *piece) (same, gone bool) {
 	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
-	if a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) || !x.hasObject() || !y.hasObject() || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
+	if !mayHaveSameRecords(g.a.o.Extra, x, y) {
 		return false, false
 	}
 	if a.line.First < b.line.First {
@@ -42,15 +72,20 @@ func (g *group) hasSameRecords(ctx context.Context, x, y *piece) (same, gone boo
 	return g.hasEach(ctx, what, a, []stored{b})
 }
 
-// isPaired reports whether two pieces with different hashes were found to be one segment with the same records.
-func (g *group) isPaired(x, y *piece) bool {
-	return g.pairs[mate{x.c, y.c.at}] == y.c && reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line()))
+// isPaired reports whether two pieces with different hashes were found to be one segment.
+func (g *group) isPaired(x, y *piece) bool { return g.pairs[mate{x.c, y.c.at}] == y.c }
+
+// hasBeside reports whether the place of x has what y states beside x, in another object. So y states other records than x, even if
+// payloads are all that can be compared, and those are equal.
+func (g *group) hasBeside(x, y *piece) bool {
+	return slices.ContainsFunc(g.pieces, func(z piece) bool { return z.c.at == x.c.at && y.same(&z) && overlap(x.line(), z.line()) })
 }
 
 // isInOthers reports whether a place has the records of a piece in other lines, and a line without an object about a segment with the same
 // ends: its owner found that segment's records there, so it states only where the segment ends. The owner's hash of it proves nothing if it
-// uses another format than the piece's owner, or Native. If the piece has an object, each record of it must be found in the others. If it has
-// none either, there is nothing to look for: its records are in other lines of its own place, and each of these is looked for by itself.
+// uses another format than the piece's owner, or Native. If the piece has an object, each record of it must be found in the others. If it
+// has none either, there is nothing to look for: its records are in other lines of its own place, and each of these is looked for by
+// itself.
 func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 	var ends []*piece
 	var others []stored
@@ -59,10 +94,10 @@ func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 		if y.c.at != at || y.line() == nil {
 			continue
 		}
-		if y.first == x.first && y.last == x.last && !(x.hasObject() && y.hasObject()) && reflect.DeepEqual(wholeGaps(x.line()), wholeGaps(y.line())) {
+		if y.first == x.first && y.last == x.last && !(x.hasObject() && y.hasObject()) && hasSameGaps(x, y) {
 			ends = append(ends, y)
 		}
-		if overlap(x.line(), y.line()) && len(others) < maxAbout {
+		if overlap(x.line(), y.line()) && len(others) < maxAbout && !g.hasBeside(x, y) {
 			others = append(others, stored{y.c.p, y.line()})
 		}
 	}
@@ -78,8 +113,8 @@ func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 	found, gone := g.hasEach(ctx, what, stored{x.c.p, x.line()}, others)
 	return found || gone && slices.ContainsFunc(ends, func(end *piece) bool {
 		here, there := mate{x.c, at}, mate{end.c, x.c.at}
-		if c := g.pairs[there]; c != nil && c != x.c || !g.isKnownByLines(x, end, others) {
-			return false // it has been taken for the line about another segment
+		if c := g.pairs[there]; c != nil && c != x.c || g.hasBeside(x, end) || !g.isKnownByLines(x, others) {
+			return false // the line is about another segment, or nothing shows that it is about this one
 		}
 		g.pairs[here], g.pairs[there] = end.c, x.c
 		return true
@@ -87,9 +122,13 @@ func (g *group) isInOthers(ctx context.Context, x *piece, at int) bool {
 }
 
 // hasEach reports whether an object has all records of its line, and each of them is in one of the others. what names the question for the
-// memory. gone reports that it cannot tell because one of the objects is not there. The memory does not keep that answer, since the object may
-// come back.
+// memory. gone reports that it cannot tell because one of the objects is not there. The memory does not keep that answer, since the object
+// may come back. Whoever can write at a place can add any number of lines about a segment, and each could make the auditor read a large
+// object of another place again. Nobody has that many copies of a volume, so what remains counts as not found, and not as gone.
 func (g *group) hasEach(ctx context.Context, what string, a stored, others []stored) (found, gone bool) {
+	if g.read++; g.read > maxAbout {
+		return false, false
+	}
 	found, err := a.p.kept.once(what, func() (bool, error) {
 		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, others, true)
 		return all && lost.last == 0, err
@@ -105,19 +144,13 @@ func (g *group) hasEach(ctx context.Context, what string, a stored, others []sto
 	return err == nil && found, false
 }
 
-// isKnownByLines reports whether the lines show that a piece is the segment of y, a piece of another place, and that its records are in the
-// others there. An object is gone, so nobody can compare the records. Retention may have deleted it only if its line is older than
-// Options.Since. Every other line must be that old too: somebody with write access to one place can write any time there, and a record that
-// the lines of another place show to be newer would go unnoticed.
-func (g *group) isKnownByLines(x, y *piece, others []stored) bool {
-	isOld := func(s *ship.SegmentLine) bool { return s.MaxTime.Before(g.a.o.Since) }
-	if !isOld(x.line()) || !canContain(others, x.line()) || slices.ContainsFunc(others, func(o stored) bool { return !isOld(o.line) }) {
-		return false
-	}
-	// If one of the two places has both segments, with an object of each, they are two.
-	return !slices.ContainsFunc(g.pieces, func(z piece) bool {
-		return z.hasObject() && (z.c.at == x.c.at && y.same(&z) || z.c.at == y.c.at && x.same(&z))
-	})
+// isKnownByLines reports whether the lines show that the records of a piece are in the others, at another place. An object is gone, so
+// nobody can compare the records. Retention may have deleted it only if its line is older than Options.Since. Every other line must be that
+// old too: somebody with write access to one place can write any time there, and a record that the lines of another place show to be newer
+// would go unnoticed. The caller has asked hasBeside: a place that has both segments shows that they are two.
+func (g *group) isKnownByLines(x *piece, others []stored) bool {
+	isNew := func(s *ship.SegmentLine) bool { return !s.MaxTime.Before(g.a.o.Since) }
+	return !isNew(x.line()) && canContain(others, x.line()) && !slices.ContainsFunc(others, func(o stored) bool { return isNew(o.line) })
 }
 
 // canContain reports whether objects may contain all records of a line, as far as their lines tell. Records of different owners of copies

@@ -27,7 +27,7 @@ func (g *group) findBeginnings(ctx context.Context) {
 }
 
 // findBeginning looks in other chains of the place for the records before a rest. If another place has more of the segment,
-// a deep audit compares the records; otherwise a line could state as delivered records that are nowhere.
+// a deep audit compares the records, also those of the rest; otherwise a line could state as delivered records that are nowhere.
 func (g *group) findBeginning(ctx context.Context, x *piece) {
 	s := x.line()
 	if s.Whole == nil {
@@ -51,7 +51,7 @@ func (g *group) findBeginning(ctx context.Context, x *piece) {
 		}
 	}
 	if g.a.o.Deep && next >= s.First {
-		g.a.check(g.compareBeginning(ctx, x))
+		g.a.check(g.compareRest(ctx, x))
 	}
 }
 
@@ -111,9 +111,9 @@ func (g *group) reportBare(ctx context.Context, b bareRest) error {
 	return nil
 }
 
-// compareBeginning looks for the records before a rest, as another place has them, in the other objects of the rest's
-// place.
-func (g *group) compareBeginning(ctx context.Context, x *piece) error {
+// compareRest looks for the records of the segment, as another place has them, in the objects of a rest's place: for those before the
+// rest in the others, for those of the rest in its own. Its line states the hash of the complete segment, which nothing here has.
+func (g *group) compareRest(ctx context.Context, x *piece) error {
 	var most *piece // the piece that has most of the segment, in whatever format
 	for i := range g.pieces {
 		if y := &g.pieces[i]; (x.same(y) || g.isPaired(x, y)) && y.hasObject() && y.line().First < x.line().First && (most == nil || y.line().First < most.line().First) {
@@ -124,13 +124,26 @@ func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 		return nil // no place has more of the segment to compare with
 	}
 	in := stored{most.c.p, most.line()}
+	if g.read++; g.read > maxAbout {
+		x.c.owe(x.c.hours()) // see hasEach
+		return nil
+	}
+	last := x.line().First - 1
 	var others []stored
+	if x.hasObject() {
+		last = x.line().Last
+		others = append(others, stored{x.c.p, x.line()})
+	}
 	for _, o := range g.linesBeside(x) {
-		if o.Records > 0 {
+		if o.Records > 0 && o.Last >= in.line.First && o.First <= last {
 			others = append(others, stored{x.c.p, o})
 		}
 	}
-	lost, _, err := in.unfound(ctx, in.line.First, x.line().First-1, others, false)
+	if len(others) > maxAbout {
+		x.c.owe(x.c.hours())
+		return nil
+	}
+	lost, _, err := in.unfound(ctx, in.line.First, last, others, false)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
 		return nil // the object is judged separately
 	}
@@ -138,9 +151,15 @@ func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 		g.a.reportUnreadObject(err)
 		return nil
 	}
-	if err == nil && lost.last > 0 {
-		x.c.report(SequenceBroken, x.c.step.at.epoch, lost.first, lost.last, x.c.manifestKey(x.c.step.at), most.c.p.name+": "+in.line.Key,
+	key, other := x.c.manifestKey(x.c.step.at), most.c.p.name+": "+in.line.Key
+	switch {
+	case err != nil || lost.last == 0:
+		return err
+	case lost.first >= x.line().First:
+		x.c.report(PlacesDiffer, x.c.step.at.epoch, lost.first, lost.last, key, other, "it states the rest of a segment, and no object here has these records of it as the other place has them")
+	default:
+		x.c.report(SequenceBroken, x.c.step.at.epoch, lost.first, min(lost.last, x.line().First-1), key, other,
 			"it states the rest of a segment, and no other object here has these records of its beginning")
 	}
-	return err
+	return nil
 }

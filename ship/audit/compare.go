@@ -80,6 +80,13 @@ func (a *auditor) compare(s *side, low uint64) {
 		case c.more && c.step.segment == low:
 			if what := one.step.differs(&c.step); what != "" {
 				note(c, c.step.at, what)
+			} else if x, y := one.step.line, c.step.line; x != nil {
+				// The damage is reported in the hour that the damaged line states, and a forger may state any.
+				if damagedOnly(x, y) {
+					s.excuse(one, c.hours())
+				} else if damagedOnly(y, x) {
+					s.excuse(c, one.hours())
+				}
 			}
 		case c.skips(&one.step):
 			// Not owed, or reported as damage already. Manifests around the damage may be forged, so it may concern other hours.

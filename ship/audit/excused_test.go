@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // distant states that a chain has passed all hours that anyone asks about.
@@ -163,5 +164,53 @@ func TestExcusedCut(t *testing.T) {
 			}
 			return r
 		})
+	}
+}
+
+// TestExcusedByDamage: the line of a segment says that its records were damaged before they were delivered, and states another hour, by its
+// key or, if it has no object, by the manifests around it. The hour that the other place states is owed.
+func TestExcusedByDamage(t *testing.T) {
+	build := func(damage func(p places, s *ship.SegmentLine)) places {
+		p := newPlaces()
+		newChain(t, p, "idc", nil).add(2, nil).add(0, final)
+		newChain(t, p, "s3", nil).add(1, distant).add(1, func(m *ship.Manifest) {
+			m.Header.Time = m.Header.Time.AddDate(1, 0, 0)
+			damage(p, &m.Segments[0])
+		}).add(0, final)
+		return p
+	}
+	whole := build(func(p places, s *ship.SegmentLine) {
+		p["s3"].Remove(s.Key)
+		*s = ship.SegmentLine{Segment: s.Segment, First: s.First, Last: s.Last, Gaps: []segment.Range{{First: s.First, Last: s.Last}}}
+	})
+	part := build(func(p places, s *ship.SegmentLine) {
+		p["s3"].Remove(s.Key)
+		early := &chain{t: t, at: shiptest.Memory(), data: "x", clock: testTime.Add(-3 * time.Hour)}
+		o := early.put(2, 12, 12)
+		b := early.at.Bytes(o.Key)
+		o.Key = strings.Replace(o.Key, "000000000000000c-000000000000000c", "000000000000000b-0000000000000014", 1)
+		p["s3"].Set(o.Key, b)
+		o.First, o.Last, o.Gaps = 11, 20, []segment.Range{{First: 11, Last: 11}, {First: 13, Last: 20}}
+		*s = o
+	})
+	x := &copies{places: newPlaces()}
+	x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+	x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+	x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+	x.s3A = x.s3B.branch(2, "a", 2, 23).add(0, distant).rest(21, 30, func(m *ship.Manifest) {
+		m.Header.Time = m.Header.Time.AddDate(1, 0, 0)
+		s := &m.Segments[0]
+		x.places["s3"].Remove(s.Key)
+		*s = ship.SegmentLine{Segment: s.Segment, First: s.First, Last: s.Last, Whole: s.Whole, Gaps: []segment.Range{{First: s.First, Last: s.Last}}}
+	})
+	for what, p := range map[string]places{"all of it": whole, "a part": part, "a rest": x.finalize().places} {
+		both(t, p, audit.Damaged, audit.RecordsDamaged)
+		for i, r := range []*audit.Result{p.audit(t), p.audit(t, func(o *audit.Options) { o.Hour = testTime })} {
+			for _, h := range r.Hours {
+				if h.Hour.Equal(testTime.Truncate(time.Hour)) && h.Verdict == audit.Complete {
+					t.Errorf("%s, audit %d: the hour is complete: %+v", what, i, r.Findings)
+				}
+			}
+		}
 	}
 }

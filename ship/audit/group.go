@@ -22,7 +22,7 @@ type group struct {
 
 	pieces  []piece          // of the segment that is being compared
 	pairs   map[mate]*cursor // chains whose pieces are the same segment with different hashes
-	read    int              // how many pairs of one place reportDoubled has compared for this segment: a stranger could add any number
+	read    int              // how often objects were compared for this segment: see hasEach
 	diffs   []difference
 	doubled []Finding
 	bare    []bareRest

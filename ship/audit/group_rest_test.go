@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
@@ -130,6 +131,80 @@ func TestRestOfOthers(t *testing.T) {
 		wants(t, r, audit.Damaged, audit.SequenceBroken)
 		if f := finding(t, r, audit.SequenceBroken, "s3"); f.First != 24 || f.Last != 25 || f.Spool != relatedID(2) {
 			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// TestRestOfDamagedWhole: the line of a rest says that the complete segment was damaged before the rest begins. That may be true, since the
+// place has these records in another owner's object. It excuses no records of the rest, and none that the place has nowhere.
+func TestRestOfDamagedWhole(t *testing.T) {
+	gap := func(m *ship.Manifest) {
+		m.Segments[0].Whole.Gaps, m.Segments[0].Whole.RawSHA256 = []segment.Range{{First: 21, Last: 21}}, strings.Repeat("ab", 32)
+	}
+	rest := func(data string) places {
+		x := &copies{places: newPlaces()}
+		x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+		x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+		x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+		x.s3A = x.s3B.branch(2, data, 2, 23).rest(21, 30, gap)
+		return x.finalize().places
+	}
+	both(t, rest("a"), audit.Complete)
+	r := both(t, rest("z"), audit.Owed, audit.Behind)
+	if f := finding(t, r, audit.Behind, "s3"); f.First != 21 || f.Last != 30 || f.Spool != testSpool {
+		t.Errorf("%+v", f)
+	}
+	empty := func(data string, also uint64) places {
+		p := newPlaces()
+		newChain(t, p, "idc", nil).add(2, nil).by("x").whole(23, nil).add(0, final).branch(1, "a", 2, 23).also(23).rest(21, 30, nil).add(0, final)
+		newChain(t, p, "s3", nil).add(2, nil).also(also).by(data).whole(30, nil).add(0, final).branch(2, "x", 2, 23).also(0).rest(21, 23, gap).add(0, final)
+		return p
+	}
+	both(t, empty("a", 23), audit.Complete)
+	both(t, empty("z", 20), audit.Owed, audit.Behind)
+}
+
+// TestRestOfOtherRecords: the line of a rest states the hash of the segment that another place has, and its object has other records.
+func TestRestOfOtherRecords(t *testing.T) {
+	x := &copies{places: newPlaces()}
+	x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+	x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+	x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+	right := x.idcA.read(object.ManifestKey("vpn", testSpool, 1, 2)).Segments[0].RawSHA256
+	x.s3A = x.s3B.branch(2, "z", 2, 23).rest(21, 30, func(m *ship.Manifest) { m.Segments[0].Whole.RawSHA256 = right })
+	r := x.finalize().audit(t, deep)
+	wants(t, r, audit.Damaged, audit.PlacesDiffer)
+	if f := finding(t, r, audit.PlacesDiffer, "s3"); f.First != 24 || f.Last != 30 || f.Spool != relatedID(2) {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestGroupOtherHour: an object is in the folder of another hour than the same records at the other place: as a rest, or in another format.
+// Neither hour is complete.
+func TestGroupOtherHour(t *testing.T) {
+	early := func(p places) func(m *ship.Manifest) {
+		return func(m *ship.Manifest) {
+			s := &m.Segments[0]
+			b := p["s3"].Bytes(s.Key)
+			p["s3"].Remove(s.Key)
+			s.Key = strings.Replace(s.Key, "hour=08", "hour=05", 1)
+			p["s3"].Set(s.Key, b)
+		}
+	}
+	x := &copies{places: newPlaces()}
+	x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+	x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+	x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+	x.s3A = x.s3B.branch(2, "a", 2, 23).rest(21, 30, early(x.places))
+	p := newPlaces()
+	newChain(t, p, "idc", nil).add(2, nil).by("a").whole(30, nil).add(0, final).branch(1, "b", 2, 20).whole(28, nil).add(0, final)
+	c := newChain(t, p, "s3", nil).add(2, nil).by("a")
+	c.format = format.Lines
+	c.whole(30, early(p)).add(0, final).branch(1, "b", 2, 20).whole(28, nil).add(0, final)
+	for _, p := range []places{x.finalize().places, p} {
+		both(t, p, audit.Damaged, audit.PlacesDiffer)
+		for _, hour := range []time.Time{testTime, testTime.Add(-3 * time.Hour)} {
+			hourIs(t, "an object of another hour", hour, audit.Damaged, func(change ...func(*audit.Options)) *audit.Result { return p.audit(t, change...) })
 		}
 	}
 }

@@ -270,6 +270,36 @@ func TestGroupDoubledInOtherFormat(t *testing.T) {
 	both(t, p, audit.Complete)
 }
 
+// TestGroupEqualPayloads: two owners have records with equal payloads, and one of them encodes only these. A place that has the records of
+// one owner lacks those of the other.
+func TestGroupEqualPayloads(t *testing.T) {
+	for i := range 6 {
+		lacks, forged := []string{"", "idc", "s3"}[i%3], i >= 3 // a line without an object says that the records are in another one
+		p := newPlaces()
+		for _, name := range []string{"idc", "s3"} {
+			c := newChain(t, p, name, nil).add(2, nil)
+			lines := c.branch(1, "x", 2, 20)
+			lines.format = format.Lines
+			if name != lacks {
+				c.whole(30, nil)
+			}
+			c.add(0, final)
+			lines.whole(30, nil).add(0, final)
+			if forged && name == lacks {
+				c.branch(2, "y", 2, 30).rest(21, 30, nil).add(0, final)
+			}
+		}
+		if lacks == "" {
+			both(t, p, audit.Complete)
+			continue
+		}
+		r := both(t, p, audit.Owed, audit.Behind)
+		if f := finding(t, r, audit.Behind, lacks); f.First != 21 || f.Last != 30 || f.Spool != testSpool {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 // TestGroupOpen: the chain of each owner must be final at each place.
 func TestGroupOpen(t *testing.T) {
 	for i := range 4 {

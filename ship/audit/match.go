@@ -67,7 +67,7 @@ type lack struct {
 
 // collect collects what each chain of the group states about segment low.
 func (g *group) collect(low uint64) {
-	g.pieces = g.pieces[:0]
+	g.pieces, g.read = g.pieces[:0], 0
 	for _, s := range g.sides {
 		for _, c := range s.all {
 			if c.more && c.step.segment == low {
@@ -86,7 +86,6 @@ func (g *group) collect(low uint64) {
 // match looks at all other places for what each chain of the group states about a segment.
 func (g *group) match(ctx context.Context) {
 	clear(g.pairs)
-	g.read = 0
 	for i := range g.pieces {
 		x := &g.pieces[i]
 		if x.line() != nil {
@@ -125,16 +124,18 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 	x := &g.pieces[i]
 	first := !slices.ContainsFunc(g.pieces[:i], func(y piece) bool { return x.same(&y) })
 	for j := range g.pieces {
+		if y := &g.pieces[j]; y.c.at == at && x.same(y) {
+			oweDamaged(y, x)
+		}
+	}
+	for j := range g.pieces {
 		y := &g.pieces[j]
 		if y.c.at != at || !x.same(y) {
 			continue
 		}
 		g.mates[mate{x.c, at}], g.mates[mate{y.c, x.c.at}] = y.c, x.c
 		if what := lineDiffers(x.line(), y.line()); what != "" && first {
-			from, to := x.c.step.bounds()
-			d := difference{a: x.c, b: y.c, atA: x.c.step.at, atB: y.c.step.at, first: from, last: to, what: what}
-			d.from, d.to = hoursOf(&x.c.step, &y.c.step)
-			g.diffs = g.a.withDifference(g.diffs, d)
+			g.noteDifference(x, y, what)
 		}
 		return nil
 	}
@@ -150,7 +151,13 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 		if c := g.pairs[there]; c != nil && c != x.c {
 			continue // y is already paired with another piece
 		}
+		if g.hasBeside(x, y) {
+			continue
+		}
 		if g.pairs[there] != nil || g.isAlike(ctx, x, y) {
+			if what := othersDiffers(x.line(), y.line()); what != "" && g.pairs[there] == nil {
+				g.noteDifference(x, y, what)
+			}
 			g.pairs[here], g.pairs[there] = y.c, x.c
 			return nil
 		}
@@ -167,13 +174,42 @@ func lineDiffers(x, y *ship.SegmentLine) string {
 	switch {
 	case !reflect.DeepEqual(wholeGaps(x), wholeGaps(y)):
 		return "they state different gaps"
-	case x.First != y.First:
-		return "" // one has the whole, or more of it
+	case x.First != y.First: // one has the whole, or more of it
+		return hourDiffers(x, y)
 	case x.Records != y.Records || x.Bytes != y.Bytes || !x.MinTime.Equal(y.MinTime) || !x.MaxTime.Equal(y.MaxTime) ||
 		x.Format != y.Format || x.RawBytes != y.RawBytes || x.RawSHA256 != y.RawSHA256 || x.Key != y.Key && !object.SameRecords(x.Key, y.Key):
 		return "they state different records, names or hashes"
 	}
 	return ""
+}
+
+// othersDiffers is lineDiffers for two lines with different hashes about one segment.
+func othersDiffers(x, y *ship.SegmentLine) string {
+	if x.First != y.First || !reflect.DeepEqual(x.Gaps, y.Gaps) {
+		return hourDiffers(x, y)
+	}
+	if x.Records != y.Records || x.Bytes != y.Bytes || !x.MinTime.Equal(y.MinTime) || !x.MaxTime.Equal(y.MaxTime) || !object.SameRecords(x.Key, y.Key) {
+		return "they state different records or names"
+	}
+	return ""
+}
+
+// hourDiffers names the difference if the objects of two lines about one segment are in the folders of different hours: both are that in
+// which the segment begins. Whoever reads the complete hour at one place would miss the records.
+func hourDiffers(x, y *ship.SegmentLine) string {
+	a, okA := object.ParseKey(x.Key)
+	b, okB := object.ParseKey(y.Key)
+	if okA && okB && a.Hour != b.Hour {
+		return "the hours of their objects differ"
+	}
+	return ""
+}
+
+func (g *group) noteDifference(x, y *piece, what string) {
+	from, to := x.c.step.bounds()
+	d := difference{a: x.c, b: y.c, atA: x.c.step.at, atB: y.c.step.at, first: from, last: to, what: what}
+	d.from, d.to = hoursOf(&x.c.step, &y.c.step)
+	g.diffs = g.a.withDifference(g.diffs, d)
 }
 
 // lacksLoss reports whether a place lacks the losses of a piece, and no earlier piece has shown that. Two copies may state equal
@@ -301,8 +337,7 @@ func (g *group) reportDoubled(ctx context.Context, i int) {
 		}
 		x.doubled = x.same(y)
 		plain := isPlain(x.c.p.o.Extra, x.line()) || isPlain(y.c.p.o.Extra, y.line())
-		if !x.doubled && x.first == y.first && x.last == y.last && !plain && g.read < maxAbout {
-			g.read++
+		if !x.doubled && x.first == y.first && x.last == y.last && !plain {
 			x.doubled, _ = g.hasSameRecords(ctx, x, y)
 		}
 		if !x.doubled {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
 )
@@ -43,6 +44,46 @@ func TestBareAsksOnce(t *testing.T) {
 	}
 	if n != 50 || asked > 6 {
 		t.Errorf("%d findings and %d requests", n, asked)
+	}
+}
+
+// TestManyRelatives: how many related chains somebody adds at one place does not decide how often an object of another place is read.
+func TestManyRelatives(t *testing.T) {
+	for _, rests := range []bool{false, true} {
+		x := withRests(t).finalize()
+		right := x.idcA.read(object.ManifestKey("vpn", testSpool, 1, 2)).Segments[0]
+		for i := range 200 {
+			c := x.s3B.branch(10+i, fmt.Sprintf("%03d", i), 2, 20)
+			if c.last = 20; rests {
+				c.last = 24
+				c.rest(21, 30, func(m *ship.Manifest) { m.Segments[0].Whole.RawSHA256 = right.RawSHA256 })
+			} else {
+				c.format = format.Lines
+				c.whole(30, func(m *ship.Manifest) { m.Segments[0].Bytes *= 3 })
+			}
+			c.add(0, final)
+		}
+		for _, k := range x.places["s3"].Keys() {
+			if !rests && strings.Contains(k, relatedID(2)) {
+				x.places["s3"].Remove(k)
+			}
+		}
+		opened, all := 0, 0
+		d := shiptest.Faulty(x.places["idc"], func(c shiptest.Call) shiptest.Fault {
+			if c.Op == shiptest.Open && isData.MatchString(c.Key) {
+				if all++; c.Key == right.Key {
+					opened++
+				}
+			}
+			return shiptest.Fault{}
+		})
+		r, err := audit.Run(t.Context(), &audit.Options{Deep: true, Places: []audit.Place{{Name: "idc", Destination: d}, {Name: "s3", Destination: x.places["s3"]}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict == audit.Complete || opened > 70 || all > 80 {
+			t.Errorf("rests %v, %s: the object was opened %d times, all %d times", rests, r.Verdict, opened, all)
+		}
 	}
 }
 

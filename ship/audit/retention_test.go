@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/object"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // afterRetention is a time before which objects may have been deleted: those of testTime, but not those of lateTime.
@@ -72,6 +73,12 @@ func TestRetentionOtherFormat(t *testing.T) {
 		if len(names) > 0 {
 			if r := p.audit(t); r.Verdict != audit.Damaged {
 				t.Errorf("deleted at %v, and there is no retention: %+v", names, r.Findings)
+			}
+			// A record of the time Since is not older than that.
+			r := p.audit(t, func(o *audit.Options) { o.Since = testTime })
+			finding(t, r, audit.Behind, "s3")
+			if finding(t, r, audit.Behind, "idc"); r.Verdict != audit.Damaged {
+				t.Errorf("deleted at %v, and not old enough: %+v", names, r.Findings)
 			}
 		}
 	}
@@ -202,6 +209,52 @@ func TestRetentionRests(t *testing.T) {
 	}
 }
 
+// TestRetentionDamagedWhole: retention has deleted objects of a segment, of which one place has a rest. The rest's owner read damaged records
+// before it.
+func TestRetentionDamagedWhole(t *testing.T) {
+	for _, names := range [][]string{nil, {"idc"}, {"s3"}, {"idc", "s3"}} {
+		for _, late := range []time.Duration{0, time.Second} {
+			x := &copies{places: newPlaces()}
+			x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).mixedWhole("a", 30, nil)
+			x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).mixedWhole("b", 28, nil)
+			x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil)
+			x.s3A = x.s3B.branch(2, "a", 2, 23).rest(21, 30, func(m *ship.Manifest) {
+				s := &m.Segments[0]
+				s.Whole.Gaps, s.Whole.RawSHA256 = []segment.Range{{First: 21, Last: 21}}, strings.Repeat("ab", 32)
+				s.MaxTime = s.MaxTime.Add(late)
+			})
+			x.finalize()
+			for _, name := range names {
+				x.expire(name)
+			}
+			for _, deeply := range []func(*audit.Options){retention, deep} {
+				r := x.audit(t, deeply, retention)
+				if late == 0 {
+					wants(t, r, audit.Complete)
+				} else if len(names) > 0 {
+					finding(t, r, audit.Behind, "s3") // the rest ends at another time
+				}
+			}
+		}
+	}
+}
+
+// TestRetentionManyRelatives: somebody adds so many related chains that not all of their objects are compared. That tells nothing about the
+// others: they are there, so their lines do not decide.
+func TestRetentionManyRelatives(t *testing.T) {
+	p := newPlaces()
+	newChain(t, p, "idc", nil).add(2, nil).by("aaa").whole(30, nil).add(0, final)
+	c := newChain(t, p, "s3", nil).add(2, nil)
+	for i := range 80 {
+		c.branch(10+i, fmt.Sprintf("%03d", i), 2, 20).in(format.Lines).whole(30, nil).add(0, final)
+	}
+	c.add(0, final)
+	r := p.audit(t, retention)
+	if f := finding(t, r, audit.Behind, "s3"); r.Verdict == audit.Complete || f.First != 21 || f.Last != 30 {
+		t.Errorf("%s: %+v", r.Verdict, r.Findings)
+	}
+}
+
 // TestRetentionOtherSegments: a place lacks one of two owners' segments with the same first and last record. The line about the one that it
 // has is not about the other one too.
 func TestRetentionOtherSegments(t *testing.T) {
@@ -227,20 +280,22 @@ func TestRetentionOtherSegments(t *testing.T) {
 }
 
 // TestRetentionOneStatement: an owner's line without an object is about one segment of another place, even if that has two with the same
-// first and last record.
+// first and last record. Its hash may say which one.
 func TestRetentionOneStatement(t *testing.T) {
-	p := newPlaces()
-	c := newChain(t, p, "idc", nil).add(2, nil).in(format.Lines).by("y").whole(23, nil).add(0, final)
-	c.branch(1, "z", 2, 20).in(format.Lines).whole(23, nil).add(0, final)
-	c.branch(3, "a", 2, 23).also(0).in(format.NDJSON).rest(21, 30, nil).add(0, final)
-	s := newChain(t, p, "s3", nil).add(2, nil).by("a").whole(30, nil).add(0, final)
-	s.branch(2, "x", 2, 23).rest(21, 23, nil).add(0, final)
-	p.expire("idc")
-	p.expire("s3")
-	r := p.audit(t, retention)
-	wants(t, r, audit.Owed, audit.Behind)
-	if f := finding(t, r, audit.Behind, "s3"); f.First != 21 || f.Last != 23 {
-		t.Errorf("%+v", f)
+	for _, data := range []string{"x", "y", "z"} {
+		p := newPlaces()
+		c := newChain(t, p, "idc", nil).add(2, nil).in(format.Lines).by("y").whole(23, nil).add(0, final)
+		c.branch(1, "z", 2, 20).in(format.Lines).whole(23, nil).add(0, final)
+		c.branch(3, "a", 2, 23).also(0).in(format.NDJSON).rest(21, 30, nil).add(0, final)
+		s := newChain(t, p, "s3", nil).add(2, nil).by("a").whole(30, nil).add(0, final)
+		s.branch(2, data, 2, 23).in(format.Lines).rest(21, 23, nil).add(0, final)
+		p.expire("idc")
+		p.expire("s3")
+		r := p.audit(t, retention)
+		wants(t, r, audit.Owed, audit.Behind)
+		if f := finding(t, r, audit.Behind, "s3"); f.First != 21 || f.Last != 23 || data == "y" && f.Spool != relatedID(1) || data == "z" && f.Spool != testSpool {
+			t.Errorf("%s: %+v", data, f)
+		}
 	}
 }
 
