@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -192,18 +193,19 @@ func failedOpen(t *testing.T, before string) {
 				w = w.clone(processDies, index.Fate{})
 			}
 		}
-		n, refused := 0, vfs.Op{}
+		var n atomic.Int64
+		var refused atomic.Pointer[vfs.Op]
 		s, err := open("/spool", vfs.Inject(w.mem, func(op vfs.Op) error {
-			if n++; n != at {
+			if n.Add(1) != int64(at) {
 				return nil
 			}
-			refused = op
+			refused.Store(&op)
 			return errors.New("refused")
 		}), w.index.Open, &w.opts)
 		if err == nil {
-			opened := n
+			opened := n.Load()
 			_ = s.Close() // it may be what is refused
-			if opened < at {
+			if opened < int64(at) {
 				break
 			}
 			continue // it goes on without that operation
@@ -213,7 +215,7 @@ func failedOpen(t *testing.T, before string) {
 		}
 		reported = append(reported, "")
 		if u := s.Ledger().Unaccounted; len(u) != want {
-			reported[len(reported)-1] = fmt.Sprintf("%v refused: %+v", refused, u)
+			reported[len(reported)-1] = fmt.Sprintf("%v refused: %+v", *refused.Load(), u)
 		}
 		closeSpool(t, s)
 	}
