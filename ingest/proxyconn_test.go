@@ -238,6 +238,7 @@ func TestProxyTCPLimit(t *testing.T) {
 			s.await(t, "two records", func() bool { return s.n == 2 })
 			io.Copy(io.Discard, open(goldV4+"one too many\n"))
 			io.Copy(io.Discard, open(goldV4)) // nothing is lost
+			awaitConns(t, l, 2)               // a peer that is refused is cut off before that is logged
 			st := l.Stats()
 			want := segment.Loss{Records: 1, Bytes: 13, AtLeast: true}
 			if name == "acknowledged" {
