@@ -19,10 +19,9 @@ type lifeMark struct {
 	Since   time.Time `json:"since"`
 	// AtMostBytes is the memory budget, or more once a larger batch was taken.
 	AtMostBytes int64 `json:"at_most_bytes"`
-	// Opening is the time of the clean mark that the process has found, until the removal of that mark is durable. Until then the process
-	// receives nothing, and Handed is how much it may have in memory all the same, as a successor.
+	// Opening is the time of the clean mark that the process has found, until the removal of that mark is durable. Without that clean mark
+	// it proves nothing: an older copy of the file may have come back.
 	Opening time.Time `json:"opening,omitzero"`
-	Handed  int64     `json:"handed,omitempty"`
 }
 
 // outlives reports whether the clean mark c is obsolete: a later process died, and an older copy of c has come back. But c is valid
@@ -44,7 +43,7 @@ type lifeBudget struct {
 // beginLife writes the life mark of this process, j.noted. From here on no more bytes than the mark says are in memory and not in
 // the log. opening is the time of the existing clean mark, zero if there is none, or not any more.
 func (j *journal) beginLife(handed int64, opening time.Time) error {
-	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed, Opening: opening, Handed: handed}
+	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed, Opening: opening}
 	return j.writeLife(j.noted)
 }
 
@@ -124,8 +123,6 @@ func (r *recovery) lostAtMost() (bytes int64, since time.Time, died bool) {
 		return r.clean.Handed, r.clean.Time, true // the successor died before it had the spool
 	case r.clean != nil:
 		return 0, since, false
-	case r.life != nil && !r.life.Opening.IsZero(): // it has ended between the two marks
-		return r.life.Handed, r.life.Since, r.life.Handed > 0
 	case r.life != nil:
 		return r.life.AtMostBytes, r.life.Since, true
 	}

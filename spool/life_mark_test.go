@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -167,7 +168,8 @@ func TestOldCleanMark(t *testing.T) {
 }
 
 // TestFailedOpenIsNoSuddenEnd: Open fails at each of its operations. It has received nothing, so the next Open reports no end but the one
-// that there was. The last sync is an exception: the life mark is there, and nobody knows whether it is durable.
+// that there was. After the clean mark is gone it may report one, because an older copy of the life mark could be there; and the last sync is
+// an exception, because nobody knows whether the life mark is durable.
 func TestFailedOpenIsNoSuddenEnd(t *testing.T) {
 	for _, before := range []string{"new", "closed", "killed"} {
 		t.Run(before, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { failedOpen(t, before) }) })
@@ -210,6 +212,9 @@ func failedOpen(t *testing.T, before string) {
 			}
 			continue // it goes on without that operation
 		}
+		if _, err := w.mem.Stat("/spool/" + cleanName); before == "closed" && err != nil {
+			break
+		}
 		if s, err = open("/spool", w.mem, w.index.Open, &w.opts); err != nil {
 			t.Fatal(err)
 		}
@@ -226,5 +231,51 @@ func failedOpen(t *testing.T, before string) {
 		if r != "" {
 			t.Error(r)
 		}
+	}
+}
+
+// TestOpeningComesBack: a process has received records and was killed, and the marks of the time when it opened the spool come back. Its end is
+// reported.
+func TestOpeningComesBack(t *testing.T) {
+	for _, both := range []bool{false, true} {
+		t.Run(fmt.Sprint("clean too: ", both), func(t *testing.T) {
+			w := newWorld(Options{Sync: SyncAlways})
+			s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, s, batch(1, 10, 100))
+			closeSpool(t, s)
+			var life, clean []byte
+			fsys := vfs.Inject(w.mem, func(op vfs.Op) error {
+				if op.Kind == vfs.OpRemove && filepath.Base(op.Path) == cleanName && life == nil {
+					life, _ = vfs.ReadFile(w.mem, "/spool/"+lifeName, 1<<20)
+					clean, _ = vfs.ReadFile(w.mem, "/spool/"+cleanName, 1<<20)
+				}
+				return nil
+			})
+			if s, err = open("/spool", fsys, w.index.Open, &w.opts); err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			mustAppend(t, s, batch(11, 10, 100))
+			k := w.clone(processDies, index.Fate{})
+			if life == nil || clean == nil {
+				t.Fatal("no marks")
+			}
+			if err := vfs.WriteFileAtomic(k.mem, "/spool/"+lifeName, life); err != nil {
+				t.Fatal(err)
+			}
+			if both {
+				if err := vfs.WriteFileAtomic(k.mem, "/spool/"+cleanName, clean); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d := &disk{fs: k.mem, dir: "/spool", index: k.index.Open}
+			s2 := d.open(t, k.opts)
+			if u := s2.Ledger().Unaccounted; len(u) != 1 || u[0].AtMostBytes < minMemoryBytes {
+				t.Errorf("appended %d; unaccounted: %+v", s2.Stats().Appended, u)
+			}
+		})
 	}
 }

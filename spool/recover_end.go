@@ -157,7 +157,8 @@ func join(a, b segment.Unaccounted) segment.Unaccounted {
 	return a
 }
 
-// resume continues with the newest segment, unless it belongs to an earlier epoch or is damaged: then it is sealed.
+// resume continues with the newest segment, unless it belongs to an earlier epoch, or is damaged, or an old copy of one that a destination
+// has: then it is sealed. No destination would be sent the records that were added to a segment that it has.
 func (r *recovery) resume(p *part) error {
 	s := r.s
 	f, err := s.fs.OpenRW(s.segPath(p.number))
@@ -175,7 +176,7 @@ func (r *recovery) resume(p *part) error {
 			return fmt.Errorf("sync segment %d: %w", p.number, err)
 		}
 	}
-	if s.source != nil || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Spool != s.id.Spool || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
+	if s.source != nil || r.isDelivered(p.number) || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Spool != s.id.Spool || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
 		defer f.Close()
 		if err := r.noteScan(p, res); err != nil {
 			return err
@@ -203,6 +204,16 @@ func (r *recovery) resume(p *part) error {
 	s.journal.left = max(0, s.opts.SegmentBytes-res.End)
 	s.space.quota.found(s.opts.SegmentBytes)
 	return nil
+}
+
+// isDelivered reports whether a destination has the segment with this number.
+func (r *recovery) isDelivered(number uint64) bool {
+	for _, d := range r.s.shelf.dests {
+		if d.chain.Segment >= number {
+			return true
+		}
+	}
+	return false
 }
 
 // stages matches staged files with segments, and removes those that belong to no segment.

@@ -294,3 +294,57 @@ func testDeletedSegment(t *testing.T, again bool) {
 		t.Errorf("%d records are pending", p)
 	}
 }
+
+// TestNewestComesBack: an old copy of the newest segment, without its footer, comes back when every destination has that segment. The next
+// records are in another segment, and are delivered.
+func TestNewestComesBack(t *testing.T) {
+	for _, how := range []string{"deleted, after a kill", "deleted, after an orderly end", "present, after a kill"} {
+		t.Run(how, func(t *testing.T) {
+			d := memDir()
+			o := Options{Destinations: []string{"a"}, Sync: SyncAlways}
+			s := d.open(t, o)
+			mustAppend(t, s, batch(1, 10, 100))
+			n := s.journal.active.number
+			b, err := vfs.ReadFile(d.fs, s.segPath(n), 1<<20) // without a footer
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustSeal(t, s)
+			if how == "present, after a kill" {
+				if err := s.shelf.Freeze("test"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			deliver(t, s, "a", n)
+			if how != "present, after a kill" {
+				until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+			}
+			closeSpool(t, s)
+			if err := vfs.WriteFileAtomic(d.fs, s.segPath(n), b); err != nil {
+				t.Fatal(err)
+			}
+			if how != "deleted, after an orderly end" {
+				if err := d.fs.Remove(s.path(cleanName)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s = d.open(t, o)
+			if how == "present, after a kill" {
+				if err := s.shelf.Thaw(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustAppend(t, s, batch(11, 10, 100))
+			mustSeal(t, s)
+			if p := s.Stats().Pending["a"].Records; p != 10 {
+				t.Errorf("%d records are pending, want 10: %+v; sealed %+v", p, s.Ledger(), s.shelf.Sealed(0, 0))
+			}
+			closeSpool(t, s)
+			s = d.open(t, o)
+			if l := s.Ledger(); l.Damaged.Records != 0 || s.Stats().Pending["a"].Records != 10 {
+				t.Errorf("after the next start: pending %v, damaged %+v, damages %+v", s.Stats().Pending, l.Damaged, s.shelf.Damages())
+			}
+			closeSpool(t, s)
+		})
+	}
+}
