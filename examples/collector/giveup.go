@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/penstock-go/penstock/examples/internal/cli"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -126,7 +127,7 @@ func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 			fmt.Fprintln(w, "  given up")
 		case len(x.Ranges) > 0:
 			fmt.Fprintf(w, "  to give it up: collector give-up -spool %s -class %s -segment %d -records %s -confirm lose-%d-records\n",
-				dir, class, x.Segment, strings.Join(list, ","), x.Records)
+				cli.Word(dir), class, x.Segment, strings.Join(list, ","), x.Records)
 		default:
 			fmt.Fprintf(w, "  to acknowledge it: %s\n", moveNote(filepath.Join(dir, class), x))
 		}
@@ -136,11 +137,15 @@ func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 // moveNote returns the commands that acknowledge a damage whose note cannot be read. They delete nothing, since the files may
 // be the only copy of records.
 func moveNote(spool string, x spool.Damage) string {
-	note := filepath.Join(spool, "damaged", fmt.Sprintf("%016x.json", x.Segment))
+	note := cli.Word(filepath.Join(spool, "damaged", fmt.Sprintf("%016x.json", x.Segment)))
 	if len(x.Files) == 0 {
 		return fmt.Sprintf("mv -n %s ELSEWHERE/", note)
 	}
-	return fmt.Sprintf("cp -n %s ELSEWHERE/ && mv -n %s ELSEWHERE/", strings.Join(x.Files, " "), note)
+	var files []string
+	for _, file := range x.Files {
+		files = append(files, cli.Word(file))
+	}
+	return fmt.Sprintf("cp -n %s ELSEWHERE/ && mv -n %s ELSEWHERE/", strings.Join(files, " "), note)
 }
 
 // known refuses ranges that differ from the damage on record for the segment, or that are on record in another segment:

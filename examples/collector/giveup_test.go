@@ -102,7 +102,7 @@ func TestGiveUpUnreadableNote(t *testing.T) {
 	if !ok || strings.Contains(out.String(), "remove") || !strings.Contains(out.String(), file) {
 		t.Fatalf("it says %q", out.String())
 	}
-	command = strings.ReplaceAll(command, "ELSEWHERE", elsewhere)
+	command = strings.ReplaceAll(command, "ELSEWHERE", "'"+elsewhere+"'")
 	if b, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, b)
 	}

@@ -350,12 +350,15 @@ func TestCheckerExits(t *testing.T) {
 	newChain(t, p, "idc", nil).add(1, nil).add(0, final)
 	dir := t.TempDir()
 	auditDirectory(t, dir, p["idc"])
-	for args, want := range map[string]int{dir: 0, dir + "/": 0, dir + "//.": 0, ".": 0, ". " + t.TempDir(): 3, "": 2, dir + "/absent": 4} {
-		c := exec.CommandContext(t.Context(), node, append([]string{script}, strings.Fields(args)...)...)
+	for _, x := range []struct {
+		args []string
+		want int
+	}{{[]string{dir}, 0}, {[]string{dir + "/"}, 0}, {[]string{dir + "//."}, 0}, {[]string{"."}, 0}, {[]string{".", t.TempDir()}, 3}, {nil, 2}, {[]string{dir + "/absent"}, 4}} {
+		c := exec.CommandContext(t.Context(), node, append([]string{script}, x.args...)...)
 		c.Dir = dir
 		out, _ := c.CombinedOutput()
-		if got := c.ProcessState.ExitCode(); got != want || len(out) == 0 {
-			t.Errorf("%q: %d, want %d: %s", args, got, want, out)
+		if got := c.ProcessState.ExitCode(); got != x.want || len(out) == 0 {
+			t.Errorf("%q: %d, want %d: %s", x.args, got, x.want, out)
 		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/penstock-go/penstock/internal/shell"
 )
 
 // signer reads the private key, with its certificate if there is one.
@@ -72,17 +74,17 @@ func keyError(file string, text []byte, err error) error {
 	case errors.Is(err, x509.IncorrectPasswordError):
 		return fmt.Errorf("has another passphrase than the one given (%w)", err)
 	case kind == "ENCRYPTED PRIVATE KEY":
-		return fmt.Errorf("has a passphrase, in a format (PKCS #8) that cannot be unlocked here: `ssh-keygen -p -f %s` asks for the passphrase and rewrites the file in OpenSSH's format; then give passphrase_file=FILE (%w)", file, err)
+		return fmt.Errorf("has a passphrase, in a format (PKCS #8) that cannot be unlocked here: `ssh-keygen -p -f %s` asks for the passphrase and rewrites the file in OpenSSH's format; then give passphrase_file=FILE (%w)", shell.Quote(file), err)
 	case bytes.HasPrefix(text, []byte("PuTTY-User-Key-File-")):
-		return fmt.Errorf("is a PuTTY key: `puttygen %s -O private-openssh -o NEWFILE` converts it (%w)", file, err)
+		return fmt.Errorf("is a PuTTY key: `puttygen %s -O private-openssh -o NEWFILE` converts it (%w)", shell.Quote(file), err)
 	case kind == "SSH2 ENCRYPTED PRIVATE KEY" || bytes.HasPrefix(text, []byte("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY")):
-		return fmt.Errorf("is a key of ssh.com's format: `ssh-keygen -i -f %s > NEWFILE` converts it (%w)", file, err)
+		return fmt.Errorf("is a key of ssh.com's format: `ssh-keygen -i -f %s > NEWFILE` converts it (%w)", shell.Quote(file), err)
 	case isPublicKey(text, kind):
 		return fmt.Errorf("is the public key: give the private one (often the same name without .pub) (%w)", err)
 	case kind == "CERTIFICATE":
 		return fmt.Errorf("is an X.509 certificate: give a private key (%w)", err)
 	case bytes.Contains(text, []byte("\x00")):
-		return fmt.Errorf("is no text: convert it, for example from UTF-16 or from DER by `openssl pkey -inform DER -in %s -out NEWFILE` (%w)", file, err)
+		return fmt.Errorf("is no text: convert it, for example from UTF-16 or from DER by `openssl pkey -inform DER -in %s -out NEWFILE` (%w)", shell.Quote(file), err)
 	case len(bytes.TrimSpace(text)) == 0:
 		return fmt.Errorf("is empty (%w)", err)
 	case kind == "OPENSSH PRIVATE KEY" && strings.Contains(err.Error(), "unhandled key type"):

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/penstock-go/penstock/internal/shell"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
@@ -51,7 +52,7 @@ func TestKeyFormats(t *testing.T) {
 		"passphrase":              {locked, right, nil},
 		"no passphrase":           {locked, "", []string{"passphrase_file="}},
 		"wrong passphrase":        {locked, wrong, []string{"another passphrase"}},
-		"PKCS #8, locked":         {pkcs8, right, []string{"ssh-keygen -p -f " + pkcs8}},
+		"PKCS #8, locked":         {pkcs8, right, []string{"ssh-keygen -p -f " + shell.Quote(pkcs8)}},
 		"PuTTY":                   {write("putty", "PuTTY-User-Key-File-3: ssh-ed25519\r\nEncryption: none\r\n"), "", []string{"PuTTY", "-O private-openssh"}},
 		"public":                  {write("public", string(ssh.MarshalAuthorizedKey(public))), "", []string{"public key"}},
 		"public, ssh.com":         {write("ssh2", "---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n"), "", []string{"public key"}},
@@ -129,7 +130,7 @@ func TestExposed(t *testing.T) {
 	if err := h.Check(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(log.String(), "`chmod o= "+s.KeyFile+"`"); n != 1 {
+	if n := strings.Count(log.String(), "`chmod o= "+shell.Quote(s.KeyFile)+"`"); n != 1 {
 		t.Errorf("%d warnings, want 1: %s", n, log)
 	}
 }

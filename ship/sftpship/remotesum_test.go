@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/shell"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 )
@@ -24,7 +25,7 @@ sha256sum*) echo sha256sum >>%[1]s; %[2]s ;;
 openssl*) echo openssl >>%[1]s; %[3]s ;;
 *) exec /usr/lib/openssh/sftp-server ;;
 esac
-`, log, sha256sum, openssl)
+`, shell.Quote(log), sha256sum, openssl)
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestOpenSSL(t *testing.T) {
 func TestOpenSSLAgain(t *testing.T) {
 	t.Parallel()
 	flag := filepath.Join(t.TempDir(), "gone")
-	s, commands := hashServer(t, asAsked, "[ ! -e "+flag+" ] || exit 1; "+asAsked)
+	s, commands := hashServer(t, asAsked, "[ ! -e "+shell.Quote(flag)+" ] || exit 1; "+asAsked)
 	h := open(t, s.URL("d")+"&verify=exec", &Options{StallTimeout: 2 * time.Minute, Workers: 1})
 	put := func(name string, want ...string) {
 		t.Helper()

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/shell"
 	"github.com/penstock-go/penstock/internal/test/shown"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
@@ -51,9 +52,9 @@ func (s *stage) script(p *page) string {
 	for i, b := range p.blocks {
 		switch b.kind {
 		case "run":
-			fmt.Fprintf(&script, "exec >%s 2>&1\n%s\nrc=$?; [ $rc = 0 ] || { echo \"exit code $rc\"; exit 100; }\n", s.output(i), b.text)
+			fmt.Fprintf(&script, "exec >%s 2>&1\n%s\nrc=$?; [ $rc = 0 ] || { echo \"exit code $rc\"; exit 100; }\n", shell.Quote(s.output(i)), b.text)
 		case "until":
-			fmt.Fprintf(&script, "exec >%s 2>&1\nuntil %s\ndo sleep 0.05; done\n", s.output(i), strings.TrimSpace(b.text))
+			fmt.Fprintf(&script, "exec >%s 2>&1\nuntil %s\ndo sleep 0.05; done\n", shell.Quote(s.output(i)), strings.TrimSpace(b.text))
 		}
 	}
 	// Nothing may write to the directory any more when the test removes it.
