@@ -106,7 +106,8 @@ func (r *run) send(ctx context.Context, report *Report) {
 // told by then relies on its time-out.
 func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained bool) {
 	r.enter(phaseFinish)
-	if r.cut(ctx) {
+	cut := r.cut(ctx)
+	if cut {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 		defer cancel()
@@ -116,8 +117,10 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 	for _, l := range r.d.platforms {
 		kept := make(chan bool, 1)
 		err := r.bounded(ctx, 100*time.Millisecond, func() error {
-			at, _, _ := r.progress()
-			l.tellEnd(ctx, r.d, at)
+			if !cut { // otherwise the time is for Finish
+				at, _, _ := r.progress()
+				l.tellEnd(ctx, r.d, at)
+			}
 			retained, err := l.Finish(ctx, report)
 			kept <- retained
 			return err

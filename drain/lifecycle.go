@@ -3,6 +3,7 @@ package drain
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/foreign"
@@ -75,7 +76,7 @@ const (
 type platform struct {
 	Lifecycle
 	telling chan struct{} // holds a token during a call: a lock that ctx can end
-	ending  bool          // it was told of the end; guarded by telling
+	ending  atomic.Bool   // an Update has told it of the end
 }
 
 func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
@@ -91,26 +92,40 @@ func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
 	p.update(ctx, d, at)
 }
 
-// tellEnd tells the platform of the end if no update has: an end that takes no time is over before the first one.
+// tellEnd tells the platform of the end if no update has: an end that takes no time is over before the first one. It returns after
+// askTimeout even if the platform hangs, and a Finish must not wait for it.
 func (p *platform) tellEnd(ctx context.Context, d *Drainer, at Status) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	select {
-	case p.telling <- struct{}{}:
-	case <-ctx.Done():
-		return // an update hangs
+	if p.ending.Load() {
+		return
 	}
-	defer func() { <-p.telling }()
-	if !p.ending && ctx.Err() == nil {
-		p.update(ctx, d, at)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		defer cancel()
+		select {
+		case p.telling <- struct{}{}:
+		case <-ctx.Done():
+			return // an update hangs
+		}
+		defer func() { <-p.telling }()
+		if !p.ending.Load() && ctx.Err() == nil {
+			p.update(ctx, d, at)
+		}
+	}()
+	select {
+	case <-told:
+	case <-ctx.Done():
 	}
 }
 
 // update calls Update. The caller holds the token.
 func (p *platform) update(ctx context.Context, d *Drainer, at Status) {
-	p.ending = p.ending || at.Phase != PhaseRun
 	if err := d.catch("Lifecycle.Update", func() error { p.Update(ctx, at); return nil }); err != nil {
 		d.o.Logger.Error("drain: cannot update the platform; the next update tries again, and until then the platform may act on the last status: correct what err names", "err", err)
+	}
+	if at.Phase != PhaseRun {
+		p.ending.Store(true)
 	}
 }
 
