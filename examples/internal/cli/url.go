@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"net/url"
+	"strings"
 )
 
 var errPageURL = errors.New("it is no URL of a page such as http://127.0.0.1:8080, without a user, a query or a fragment")
@@ -11,7 +12,7 @@ var errPageURL = errors.New("it is no URL of a page such as http://127.0.0.1:808
 // contain what was given.
 func PageURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || strings.ContainsAny(raw, "?#") {
 		return nil, errPageURL
 	}
 	return u, nil

@@ -13,7 +13,7 @@ func TestPageURL(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "localhost", "localhost:8080", "ftp://host", "http:/secret", "http://u:secret@host", "http://secret@host", "http://host?token=secret",
-		"http://host#secret", "http://host:secret/", "http://u:secret@ho st", "http://host?", "u:secret@host", "http://%zzsecret",
+		"http://host#secret", "http://host:secret/", "http://u:secret@ho st", "http://host?", "http://host#", "u:secret@host", "http://%zzsecret",
 	} {
 		if u, err := PageURL(bad); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v, %v", bad, u, err)
