@@ -101,7 +101,8 @@ func (s *Spool) relearn(d *destination) error {
 	return s.shelf.saveChain(d, c, delivered)
 }
 
-// countDelivered returns what a destination has whose chain state is known anew: by whole segments, as owed counts.
+// countDelivered counts the records that a destination has. Its chain state was lost and has just been replaced. It counts whole segments,
+// like owed.
 func (s *Spool) countDelivered(d *destination) segment.Tally {
 	c, known := d.chain, s.journal.ledger.Destinations[d.name]
 	delivered, end := known.Tally, c.Through
