@@ -71,12 +71,17 @@ func (s *Spool) close() error {
 
 // markClean writes the clean mark, and removes the life mark of the process.
 func (s *Spool) markClean(m cleanMark) error {
-	b, err := statefile.Seal(m)
-	if err == nil {
-		err = s.space.writeAtomic(s.path(cleanName), b)
-	}
+	err := s.writeClean(&m)
 	if err == nil && s.source == nil {
 		err = s.journal.endLife()
 	}
 	return err
+}
+
+func (s *Spool) writeClean(m *cleanMark) error {
+	b, err := statefile.Seal(m)
+	if err != nil {
+		return err
+	}
+	return s.space.writeAtomic(s.path(cleanName), b)
 }

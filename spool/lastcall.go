@@ -34,10 +34,3 @@ func (j *journal) shutDoors() {
 
 // lastFound is Shelf.LastAtOpen.
 func (j *journal) lastFound() uint64 { return j.found }
-
-// handOver is Shelf.HandOver.
-func (j *journal) handOver() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.handed = j.opts.MemoryBytes
-}

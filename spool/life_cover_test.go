@@ -141,7 +141,7 @@ func TestRefusedBoundIsTriedAgain(t *testing.T) {
 			large(false)
 			time.Sleep(2 * retryEvery)
 		}
-		if n := strings.Count(log.String(), "exceeds the memory budget"); n != 1 {
+		if n := strings.Count(log.String(), "more than the memory budget"); n != 1 {
 			t.Errorf("%d lines in the log:\n%s", n, &log)
 		}
 		refuse.Store(false)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -107,6 +108,142 @@ func TestSuccessorDies(t *testing.T) {
 	}
 }
 
+// A predecessor dies before it has closed the spool. What its successor holds is bounded too: if both die, and if the successor lives.
+func TestPredecessorDies(t *testing.T) {
+	for _, announced := range []bool{false, true} { // by HandOver
+		w := newWorld(Options{})
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		mustAppend(t, s, batch(1, 1, 10))
+		if announced {
+			s.shelf.HandOver()
+		}
+		reported := func(w *world, successor bool) (bytes uint64) {
+			w.opts.Successor = successor
+			s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			for _, u := range s.Ledger().Unaccounted {
+				bytes += u.AtMostBytes
+			}
+			balanced(t, s)
+			return bytes
+		}
+		if got := reported(w.clone(processDies, index.Fate{}), false); announced && got != 2*minMemoryBytes {
+			t.Errorf("both died: reported %d", got)
+		}
+		k := w.clone(processDies, index.Fate{})
+		if got := reported(k, true); got != minMemoryBytes {
+			t.Errorf("announced %v: the successor reported %d", announced, got)
+		}
+		if got := reported(k.clone(processDies, index.Fate{}), false); got != 3*minMemoryBytes {
+			t.Errorf("announced %v: the successor died too: reported %d", announced, got)
+		}
+	}
+}
+
+// A process that finds a sudden end dies before the log names it. The next one reports both ends.
+func TestTwoSuddenEnds(t *testing.T) {
+	const budget = 8 << 20
+	w := newWorld(Options{MemoryBytes: budget})
+	s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	mustAppend(t, s, batch(1, 1, 10))
+	for ends := range uint64(maxUnaccounted + 3) {
+		w = w.clone(processDies, index.Fate{})
+		w.opts.MemoryBytes = minMemoryBytes
+		s, err := openStill(nil, "/spool", w.mem, w.index.Open, &w.opts) // its writer does not run
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := s.Ledger().Unaccounted
+		sum := uint64(0)
+		for _, end := range u {
+			sum += end.AtMostBytes
+		}
+		if want := budget + ends*minMemoryBytes; sum != want || len(u) > maxUnaccounted {
+			t.Fatalf("after %d ends %d entries, %d bytes, want %d", ends+1, len(u), sum, want)
+		}
+		if ends > 1 {
+			balanced(t, s)
+		}
+	}
+	// Once the log has the ends, no process adds them again.
+	for range 2 {
+		w = w.clone(processDies, index.Fate{})
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, s, batch(2, 1, 10))
+		mustSeal(t, s)
+		closeSpool(t, s)
+		sum := uint64(0)
+		for _, end := range s.Ledger().Unaccounted {
+			sum += end.AtMostBytes
+		}
+		if want := uint64(budget + (maxUnaccounted+3)*minMemoryBytes); sum != want {
+			t.Errorf("%d bytes, want %d", sum, want)
+		}
+	}
+}
+
+// An Open that fails after an orderly end has received nothing, whatever it fails at. A later one reports no loss, and knows what a
+// successor holds.
+func TestOpenFailsAtMarks(t *testing.T) {
+	for fail := 1; ; fail++ {
+		w := newWorld(Options{})
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, s, batch(1, 1, 10))
+		s.shelf.HandOver()
+		closeSpool(t, s)
+		w.opts.Successor = true
+		n := 0
+		fsys := vfs.Inject(w.mem, func(op vfs.Op) error {
+			if b := filepath.Base(op.Path); strings.HasPrefix(b, lifeName) || b == cleanName || filepath.Clean(op.Path) == "/spool" {
+				if n++; n == fail {
+					return errors.New("refused")
+				}
+			}
+			return nil
+		})
+		s, err = openStill(nil, "/spool", fsys, w.index.Open, &w.opts)
+		if n < fail {
+			return
+		}
+		if err != nil {
+			s, err = openStill(nil, "/spool", w.mem, w.index.Open, &w.opts)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := s.Ledger().Unaccounted; len(u) != 0 {
+			t.Errorf("call %d: the same process tries again, and reports %+v", fail, u)
+		}
+		k := w.clone(processDies, index.Fate{})
+		k.opts.Successor = false
+		s, err = open("/spool", k.mem, k.index.Open, &k.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := s.Ledger().Unaccounted; len(u) != 1 || u[0].AtMostBytes != 2*minMemoryBytes {
+			t.Errorf("call %d, then killed: %+v", fail, u)
+		}
+		closeSpool(t, s)
+	}
+}
+
 // If an older copy of the clean mark has come back, it hides neither the possible loss by a later kill nor the records that were
 // kept after it: with the life mark of the killed process, and without.
 func TestOldCleanMark(t *testing.T) {
@@ -168,8 +305,7 @@ func TestOldCleanMark(t *testing.T) {
 }
 
 // TestFailedOpenIsNoSuddenEnd: Open fails at each of its operations. It has received nothing, so the next Open reports no end but the one
-// that there was. After the clean mark is gone it may report one, because an older copy of the life mark could be there; and the last sync is
-// an exception, because nobody knows whether the life mark is durable.
+// that there was.
 func TestFailedOpenIsNoSuddenEnd(t *testing.T) {
 	for _, before := range []string{"new", "closed", "killed"} {
 		t.Run(before, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { failedOpen(t, before) }) })
@@ -212,9 +348,6 @@ func failedOpen(t *testing.T, before string) {
 			}
 			continue // it goes on without that operation
 		}
-		if _, err := w.mem.Stat("/spool/" + cleanName); before == "closed" && err != nil {
-			break
-		}
 		if s, err = open("/spool", w.mem, w.index.Open, &w.opts); err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +360,7 @@ func failedOpen(t *testing.T, before string) {
 	if len(reported) < 10 {
 		t.Fatalf("only %d operations failed", len(reported))
 	}
-	for _, r := range reported[:len(reported)-1] {
+	for _, r := range reported {
 		if r != "" {
 			t.Error(r)
 		}
@@ -278,4 +411,56 @@ func TestOpeningComesBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Close waits for a write of the life mark, and no later one changes the directory, which another process may have by then.
+func TestLifeMarkAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(Options{})
+		hold := make(chan struct{})
+		var held, closed atomic.Bool
+		fsys := renames{w.mem, func(to string) {
+			if filepath.Base(to) == lifeName && held.Load() {
+				<-hold
+				if closed.Load() {
+					t.Error("written after Close")
+				}
+			}
+		}}
+		s, err := open("/spool", fsys, w.index.Open, &w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held.Store(true)
+		go s.shelf.HandOver()
+		synctest.Wait()
+		go func() {
+			closeSpool(t, s)
+			closed.Store(true)
+		}()
+		synctest.Wait()
+		if closed.Load() {
+			t.Error("Close did not wait")
+		}
+		close(hold)
+		synctest.Wait()
+		if !closed.Load() {
+			t.Fatal("Close hangs")
+		}
+		s.shelf.HandOver()
+		if _, err := w.mem.Stat(s.path(lifeName)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the mark is still there: %v", err)
+		}
+	})
+}
+
+// renames calls before with the new name of each file that is renamed.
+type renames struct {
+	vfs.FS
+	before func(to string)
+}
+
+func (r renames) Rename(from, to string) error {
+	r.before(to)
+	return r.FS.Rename(from, to)
 }

@@ -145,22 +145,43 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 // there is a life mark at any time, which says that the process only opens the spool. Otherwise the life mark comes last, because an Open
 // that fails receives nothing, and must not look like a process that died.
 func (s *Spool) replaceMarks(r *recovery) error {
-	opening := r.orderlyEnd()
-	if s.source == nil && !opening.IsZero() {
-		if err := s.journal.beginLife(r.handed(), opening); err != nil {
+	if s.source != nil {
+		return s.removeMark()
+	}
+	begin := func(opening time.Time) error {
+		if err := s.journal.beginLife(r.held(), r.ends, opening); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
-	}
-	if err := s.removeMark(); err != nil {
-		return err
-	}
-	if s.source != nil {
 		return nil
 	}
-	if err := s.journal.beginLife(r.handed(), time.Time{}); err != nil {
-		return fmt.Errorf("spool: %w", err)
+	opening := r.orderlyEnd()
+	if !opening.IsZero() {
+		if err := begin(opening); err != nil {
+			return err
+		}
 	}
-	return nil
+	err := s.removeMark()
+	if err == nil {
+		err = begin(time.Time{})
+	}
+	if err != nil {
+		s.restoreMarks(r, begin)
+	}
+	return err
+}
+
+// restoreMarks tries to leave the marks as the last process left them, for an Open that fails. If the disk refuses that, the next Open
+// reports an end that did not happen: too high a bound, and no loss that is hidden.
+func (s *Spool) restoreMarks(r *recovery, begin func(opening time.Time) error) {
+	switch {
+	case r.clean != nil: // the two together prove that this process has received nothing
+		_ = begin(r.clean.Time)
+		_ = s.writeClean(r.clean)
+	case r.life != nil:
+		_ = s.journal.writeLife(*r.life)
+	default:
+		_ = s.journal.endLife()
+	}
 }
 
 // makeDirs creates the missing directories, and makes durable the changes that an earlier process has made in them: first those in

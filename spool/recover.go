@@ -27,19 +27,20 @@ type recovery struct {
 	begun   *begun     // the note of the newest segment, which is outside of it; nil if there is none
 	// wasSealed: the index lists the segment in begun as sealed, and so its last record is known.
 	wasSealed bool
-	newest    int64               // the size of the file of the segment in begun, 0 if there is none
-	vague     uint64              // bytes of records that may have been kept in it, and of which nothing else is known
-	life      *lifeMark           // of the last process, nil if it left none
-	saved     *segment.Ledger     // from ledger.json
-	known     map[uint64]*sealed  // from the index
-	parts     []*part             // segments by number
-	changed   []*sealed           // index entries to write
-	gone      []string            // index entries to delete
-	least     uint64              // the log is known to hold all records below this sequence number
-	absent    []*sealed           // the index lists them, and they have no file that can be used
-	remains   map[uint64]bool     // segments, by number, with a file that cannot be used
-	missing   uint64              // first sequence number of the absent segments that a destination lacks; 0: none
-	last      *segment.ScanResult // of the newest segment, if it is not sealed
+	newest    int64                 // the size of the file of the segment in begun, 0 if there is none
+	vague     uint64                // bytes of records that may have been kept in it, and of which nothing else is known
+	life      *lifeMark             // of the last process, nil if it left none
+	ends      []segment.Unaccounted // that this process reports: see lifeMark.Ends
+	saved     *segment.Ledger       // from ledger.json
+	known     map[uint64]*sealed    // from the index
+	parts     []*part               // segments by number
+	changed   []*sealed             // index entries to write
+	gone      []string              // index entries to delete
+	least     uint64                // the log is known to hold all records below this sequence number
+	absent    []*sealed             // the index lists them, and they have no file that can be used
+	remains   map[uint64]bool       // segments, by number, with a file that cannot be used
+	missing   uint64                // first sequence number of the absent segments that a destination lacks; 0: none
+	last      *segment.ScanResult   // of the newest segment, if it is not sealed
 	// blank lists files whose first page is zeros: spares or, if records are missing there, segments that have lost their header.
 	blank []uint64
 }

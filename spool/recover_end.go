@@ -123,6 +123,7 @@ func (r *recovery) accountForEnd(from time.Time) {
 	if from.IsZero() {
 		from = since
 	}
+	r.carryEnds()
 	settled, entered := l.Settled(), l.Entered()
 	if !died {
 		// Only records must balance: bytes may not if an embedder's code changes records.
@@ -135,20 +136,45 @@ func (r *recovery) accountForEnd(from time.Time) {
 	known := l.Buffered()
 	// Records that were kept after the last ledger block must also count as received.
 	l.Received.Add(settled.Sub(entered))
-	l.Unaccounted = append(l.Unaccounted, segment.Unaccounted{
+	r.report(segment.Unaccounted{
 		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(most) + r.vague,
 	})
-	if n := len(l.Unaccounted); n > maxUnaccounted {
-		l.Unaccounted[1] = join(l.Unaccounted[0], l.Unaccounted[1])
-		l.Unaccounted = slices.Delete(l.Unaccounted, 0, 1)
-	}
-	s.journal.ledgerDirty = true
 	s.log.Warn("spool: recovered after an unclean end; every record that was written is here, and the report bounds what was in memory only; nothing needs to be done", "class", s.opts.Class, "next", s.journal.taken+1,
 		"unaccounted", known.Records, "at_most_bytes_more", most, "at_most_records_more", most/leastRecord)
 }
 
+// carryEnds reports the ends that the last process had found and could not write to the log before it died too.
+func (r *recovery) carryEnds() {
+	if r.life == nil {
+		return
+	}
+	named := r.s.journal.ledger.Unaccounted
+	for _, u := range r.life.Ends {
+		if !slices.ContainsFunc(named, func(n segment.Unaccounted) bool { return n.To.Equal(u.To) }) {
+			r.report(u)
+		}
+	}
+}
+
+// report adds an entry to the ledger, and to the life mark of this process: see lifeMark.Ends.
+func (r *recovery) report(u segment.Unaccounted) {
+	j := r.s.journal
+	j.ledger.Unaccounted = addEnd(j.ledger.Unaccounted, u)
+	j.ledgerDirty = true
+	r.ends = addEnd(r.ends, u)
+}
+
 // maxUnaccounted is the maximum length of the list in the ledger, which is in every header; beyond it the oldest entries are joined.
 const maxUnaccounted = 64
+
+func addEnd(list []segment.Unaccounted, u segment.Unaccounted) []segment.Unaccounted {
+	list = append(list, u)
+	if len(list) > maxUnaccounted {
+		list[1] = join(list[0], list[1])
+		list = slices.Delete(list, 0, 1)
+	}
+	return list
+}
 
 func join(a, b segment.Unaccounted) segment.Unaccounted {
 	a.To = b.To

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
@@ -32,7 +33,7 @@ func (j *journal) closeFiles(orderly bool) (e ending) {
 		j.closeBalance()
 	}
 	e.mark = cleanMark{
-		Version: 1, Time: time.Now().UTC(), Life: j.noted.Since, Next: j.taken + 1, Handed: j.handed, Ledger: *j.ledgerAt(j.placed), Clocks: j.fullClocks(),
+		Version: 1, Time: time.Now().UTC(), Life: j.noted.Since, Next: j.taken + 1, Handed: j.noted.Handed, Ledger: *j.ledgerAt(j.placed), Clocks: j.fullClocks(),
 	}
 	e.lost, e.unsealed = j.taken-j.durable, len(j.rolled)
 	for _, r := range j.rolled {
@@ -61,6 +62,9 @@ func (j *journal) closeBalance() {
 // more file, as write does, but then gives up, since Close must end.
 func (j *journal) finishWriting() error {
 	j.mu.Lock()
+	for j.raising {
+		_ = j.park(context.Background(), &j.raised, noMark)
+	}
 	j.acquire(&j.syncer)
 	j.acquire(&j.writer)
 	j.mu.Unlock()
