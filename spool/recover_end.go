@@ -183,8 +183,7 @@ func join(a, b segment.Unaccounted) segment.Unaccounted {
 	return a
 }
 
-// resume continues with the newest segment, unless it belongs to an earlier epoch, or is damaged, or an old copy of one that a destination
-// has: then it is sealed. No destination would be sent the records that were added to a segment that it has.
+// resume continues with the newest segment, unless it belongs to an earlier epoch, or is damaged, or was sealed before: then it is sealed.
 func (r *recovery) resume(p *part) error {
 	s := r.s
 	f, err := s.fs.OpenRW(s.segPath(p.number))
@@ -202,7 +201,7 @@ func (r *recovery) resume(p *part) error {
 			return fmt.Errorf("sync segment %d: %w", p.number, err)
 		}
 	}
-	if s.source != nil || r.isDelivered(p.number) || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Spool != s.id.Spool || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
+	if s.source != nil || r.wasSealedBefore(p.number) || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Spool != s.id.Spool || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
 		defer f.Close()
 		if err := r.noteScan(p, res); err != nil {
 			return err
@@ -232,14 +231,18 @@ func (r *recovery) resume(p *part) error {
 	return nil
 }
 
-// isDelivered reports whether a destination has the segment with this number.
-func (r *recovery) isDelivered(number uint64) bool {
+// wasSealedBefore reports whether the segment had an end that others know, although the file has no footer (any more), or is an old copy. No
+// record may be added then: a destination that has the segment would not be sent it, and one that was offered it in a manifest could not
+// acknowledge it.
+func (r *recovery) wasSealedBefore(number uint64) bool {
 	for _, d := range r.s.shelf.dests {
 		if d.chain.Segment >= number {
 			return true
 		}
 	}
-	return false
+	_, errRec := r.s.fs.Stat(r.s.recPath(number))
+	_, errObj := r.s.fs.Stat(r.s.objPath(number))
+	return r.remains[number] || errRec == nil || errObj == nil
 }
 
 // stages matches staged files with segments, and removes those that belong to no segment.

@@ -106,11 +106,15 @@ func guessHeader(b []byte, n uint64, id *identity) *segment.Header {
 	return h
 }
 
-// plausible reports whether a guessed header agrees with the other files: the note of the newest segment contains
-// its generation, and earlier segments hold lower sequence numbers. A file that has the name of another segment fails
-// this check; if it were accepted, its records would be delivered a second time.
+// plausible reports whether a guessed header agrees with the other files: the note of the newest segment contains its generation, which no
+// other segment has, and earlier segments hold lower sequence numbers, without a gap if no segment number is between. A file that has
+// the name of another segment fails this check; if it were accepted, its records would be delivered a second time, or no segment number
+// would be left for those that are missing before it.
 func (r *recovery) plausible(h *segment.Header) bool {
-	if b := r.begun; b != nil && (b.Segment == h.Segment && b.Generation != h.Generation || b.Segment > h.Segment && b.First < h.First) {
+	if b := r.begun; b != nil && ((b.Segment == h.Segment) != (b.Generation == h.Generation) || b.Segment > h.Segment && b.First < h.First) {
+		return false
+	}
+	if h.Segment == 1 && h.First != 1 {
 		return false
 	}
 	return !slices.ContainsFunc(r.parts, func(p *part) bool {
@@ -118,7 +122,7 @@ func (r *recovery) plausible(h *segment.Header) bool {
 			return false
 		}
 		if p.sealed != nil {
-			return p.sealed.Last >= h.First
+			return p.sealed.Last >= h.First || p.number+1 == h.Segment && p.sealed.Last+1 < h.First
 		}
 		return p.first() > h.First // they are equal if the earlier file failed before anything in it was synced
 	})

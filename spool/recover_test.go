@@ -295,6 +295,63 @@ func testDeletedSegment(t *testing.T, again bool) {
 	}
 }
 
+// TestFooterLost: the newest segment was offered to a destination, and its file loses its footer, or comes back from the time before. What is
+// kept from then on is in another segment, since the destination still acknowledges the old end.
+func TestFooterLost(t *testing.T) {
+	for _, indexed := range []bool{false, true} {
+		for _, staged := range []bool{false, true} {
+			if !indexed && !staged {
+				continue // nobody else knows that it was sealed
+			}
+			t.Run(fmt.Sprintf("index %v, staged %v", indexed, staged), func(t *testing.T) {
+				w := newWorld(Options{Destinations: []string{"a"}, Sync: SyncAlways})
+				s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustAppend(t, s, batch(1, 10, 100))
+				n := s.journal.active.number
+				path := s.segPath(n)
+				b, err := vfs.ReadFile(w.mem, path, 1<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustSeal(t, s)
+				if staged {
+					if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := s.shelf.Propose("a", fmt.Appendf(nil, "manifest, to segment %d", n), false); err != nil {
+					t.Fatal(err)
+				}
+				closeSpool(t, s)
+				k := w.clone(processDies, index.Fate{})
+				if !indexed {
+					k.index = newWorld(k.opts).index
+				}
+				if err := k.mem.Remove("/spool/" + cleanName); err != nil {
+					t.Fatal(err)
+				}
+				if err := vfs.WriteFileAtomic(k.mem, path, b); err != nil {
+					t.Fatal(err)
+				}
+				if s, err = open("/spool", k.mem, k.index.Open, &k.opts); err != nil {
+					t.Fatal(err)
+				}
+				mustAppend(t, s, batch(11, 10, 100))
+				mustSeal(t, s)
+				deliver(t, s, "a", n)
+				if l := s.Ledger(); s.Stats().Pending["a"].Records != 10 || l.Damaged.Records != 0 {
+					t.Errorf("pending %+v, damaged %+v, sealed %+v", s.Stats().Pending, l.Damaged, s.shelf.Sealed(0, 0))
+				}
+				balanced(t, s)
+				closeSpool(t, s)
+			})
+		}
+	}
+}
+
 // TestNewestComesBack: an old copy of the newest segment, without its footer, comes back when every destination has that segment. The next
 // records are in another segment, and are delivered.
 func TestNewestComesBack(t *testing.T) {

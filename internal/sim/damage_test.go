@@ -66,6 +66,9 @@ func (h *host) damage(which, what int64) string {
 	}
 	path := all[int(which/2)%len(all)]
 	peer := sibling(h.mem, path, what/damageKinds)
+	if h.unnamed(path) {
+		return ""
+	}
 	h.aim(path)
 	if what%damageKinds == swapFiles {
 		h.aim(peer)
@@ -109,6 +112,15 @@ func (h *host) damage(which, what int64) string {
 		return ""
 	}
 	return "delete " + path
+}
+
+// unnamed reports whether no undamaged file would be left that says which spool the volume has. Then the spool asks for a copy of one from
+// outside, which these hosts do not have.
+func (h *host) unnamed(path string) bool {
+	return !slices.ContainsFunc(files(h.mem, "/spool"), func(p string) bool {
+		dir := filepath.Base(filepath.Dir(p))
+		return (dir == "seg" || dir == "stage" || dir == "chain" || p == "/spool/spool.json") && p != path && !slices.Contains(h.hits, p)
+	})
 }
 
 // noted reports whether the note of a damage names the file.
