@@ -163,14 +163,30 @@ func (s *Shelf) checkAck(old, c Chain, proposed [32]byte) error {
 		}
 		return nil
 	}
-	seg, ok := s.cat.get(c.Segment)
+	last, ok := s.endOf(old, c.Segment)
 	if !ok {
 		return fmt.Errorf("segment %d is not sealed", c.Segment)
 	}
-	if c.Through != seg.Last {
-		return fmt.Errorf("sequence number %d is not the end of segment %d, which is %d", c.Through, c.Segment, seg.Last)
+	if c.Through != last {
+		return fmt.Errorf("sequence number %d is not the end of segment %d, which is %d", c.Through, c.Segment, last)
 	}
 	return nil
+}
+
+// endOf returns the last sequence number up to the end of segment n, which is after old; false if the segment has not ended. A segment
+// without records may be lost: it was proposed because of the losses that it states. It has ended if a later one is sealed.
+func (s *Shelf) endOf(old Chain, n uint64) (last uint64, ended bool) {
+	if seg, ok := s.cat.get(n); ok {
+		return seg.Last, true
+	}
+	last = old.Through
+	for _, seg := range s.cat.after(old.Segment, 0) {
+		if seg.Number > n {
+			return last, true
+		}
+		last = seg.Last
+	}
+	return last, false
 }
 
 // chainFile returns the contents of the file of a chain's state.

@@ -13,6 +13,9 @@ func (r *recovery) judgeChains() error {
 	through := r.deliveredThrough()
 	r.aged(through)
 	for _, seg := range r.absent {
+		if seg.Last < seg.First { // it stated losses, and had no records
+			continue
+		}
 		if slices.ContainsFunc(r.parts, func(p *part) bool { return p.number == seg.Number }) || !r.isLacking(seg, through) {
 			continue
 		}

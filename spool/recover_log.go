@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -29,12 +30,13 @@ func (r *recovery) walk() (err error) {
 		}
 		if p.guessed {
 			p.header.Ledger = *r.saved.Clone()
-			if k := len(r.parts); k > 0 {
-				l, err := r.s.endLedger(r.parts[k-1])
+			if len(r.parts) > 0 {
+				l, at, err := r.sealedLedger()
 				if err != nil {
 					return err
 				}
-				p.header.Ledger = *l
+				p.header.Ledger = *l.Clone()
+				p.header.Ledger.Kept = segment.Tally{Records: p.first() - 1, Bytes: at.bytes}
 			}
 		}
 		// Only the newest may have been active: a segment ends before the next one begins.
@@ -174,8 +176,11 @@ func (r *recovery) finishBefore(p, next *part) error {
 		return r.finish(p, end, nil)
 	}
 	h, err := r.s.headerOf(next)
-	if err != nil {
+	switch {
+	case statefile.Denied(err):
 		return err
+	case err != nil: // the index knows where next begins
+		return r.finish(p, next.first(), nil)
 	}
 	return r.finish(p, next.first(), &h.Ledger)
 }
@@ -206,7 +211,7 @@ func (r *recovery) finish(p *part, next uint64, ledger *segment.Ledger) error {
 	if err != nil {
 		return err
 	}
-	if next == p.header.First && res.End == int64(p.header.Len) {
+	if next == p.header.First && res.End == int64(p.header.Len) && !r.wasSealedBefore(p.number) {
 		// Its file failed before anything in it was synced, and everything was written again.
 		if err := s.fs.Remove(s.segPath(p.number)); err != nil {
 			return err
