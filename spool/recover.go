@@ -216,7 +216,7 @@ func (r *recovery) list() error {
 		r.s.space.number = max(r.s.space.number, n)
 		seg := r.known[n]
 		delete(r.known, n)
-		if seg != nil && r.clean != nil {
+		if seg != nil && r.clean != nil && !seg.NoRaw {
 			r.parts = append(r.parts, &part{number: n, size: seg.Size, sealed: seg})
 			continue
 		}
@@ -225,6 +225,10 @@ func (r *recovery) list() error {
 			return err
 		}
 		if seg != nil && seg.Size == fi.Size() {
+			if seg.NoRaw { // the disk refused the deletion of this file, or a power cut has undone it
+				seg.NoRaw = false
+				r.changed = append(r.changed, seg)
+			}
 			r.parts = append(r.parts, &part{number: n, size: seg.Size, sealed: seg})
 			continue
 		}

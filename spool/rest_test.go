@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -61,6 +62,47 @@ func TestRestWithoutRaw(t *testing.T) {
 	}
 	if entries, err := s.fs.ReadDir(s.path(stageDir)); err != nil || len(entries) != 2 {
 		t.Errorf("%v is left, %v", entries, err)
+	}
+}
+
+// TestRawComesBack: a power cut undoes the deletion of a segment's own file, which made room. It is deleted with the segment.
+func TestRawComesBack(t *testing.T) {
+	for _, orderly := range []bool{false, true} {
+		d := memDir()
+		s := d.open(t, Options{Destinations: []string{"a"}})
+		mustAppend(t, s, batch(1, 10, 100))
+		mustSeal(t, s)
+		number := lastSegment(s)
+		path := s.segPath(number)
+		raw, err := vfs.ReadFile(d.fs, path, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.shelf.Stage(t.Context(), number, lineEncoder{}); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := s.shelf.halve(t.Context(), lineEncoder{}, number, true); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		closeSpool(t, s)
+		if err := vfs.WriteFileAtomic(d.fs, path, raw); err != nil {
+			t.Fatal(err)
+		}
+		if !orderly {
+			if err := d.fs.Remove(s.path(cleanName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s = d.open(t, Options{Destinations: []string{"a"}})
+		mustAppend(t, s, batch(11, 10, 100))
+		deliver(t, s, "a", number)
+		until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+		if _, err := d.fs.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after an orderly end %v: the file is still there: %v", orderly, err)
+		}
+		balanced(t, s)
+		wantUsedNow(t, s)
+		closeSpool(t, s)
 	}
 }
 
