@@ -86,10 +86,20 @@ func (r *recovery) conclude() error {
 	return r.resume(p)
 }
 
-// mostDelivered returns the largest number of bytes that was delivered to any destination.
+// mostDelivered returns the largest number of bytes that was delivered to any destination, or is in the segments after its chain.
 func (r *recovery) mostDelivered() (bytes uint64) {
 	for _, d := range r.s.shelf.dests {
-		bytes = max(bytes, d.delivered.Bytes)
+		sum := d.delivered.Bytes
+		for _, p := range r.parts {
+			switch {
+			case p.number <= d.chain.Segment:
+			case p.sealed != nil:
+				sum += p.sealed.Bytes
+			default:
+				sum += r.last.Builder.Footer().Bytes
+			}
+		}
+		bytes = max(bytes, sum)
 	}
 	return bytes
 }

@@ -105,7 +105,7 @@ func (h *host) damage(which, what int64) string {
 	if filepath.Base(filepath.Dir(path)) == "damaged" || noted(h.mem, path) {
 		return "" // deleting it is how an operator gives up its records
 	}
-	if path == h.newest() {
+	if filepath.Base(filepath.Dir(path)) == "seg" && path >= h.newest() { // or the one that is prepared for what follows
 		h.unlinked = time.Now()
 	}
 	if h.mem.Remove(path) != nil || h.mem.SyncDir(filepath.Dir(path)) != nil {

@@ -63,7 +63,12 @@ func (h *host) look() {
 func (h *host) judge() {
 	h.look()
 	if !h.unlinked.IsZero() {
-		h.w.journal.each(func(r *record) { r.hit = r.hit || r.volume == h.n && !r.at.Before(h.unlinked) })
+		h.w.journal.each(func(r *record) {
+			if r.volume == h.n && !r.at.Before(h.unlinked) {
+				r.hit = true
+				h.last = append(h.last, r.id)
+			}
+		})
 	}
 	next := h.noted()
 	for _, id := range h.last {

@@ -226,7 +226,7 @@ func (w *world) volume(h *host, e Event) {
 		h.mu.Unlock()
 		w.restored, h.orderly = true, false
 		w.journal.each(func(r *record) {
-			if r.volume == h.n && !h.in[r.id] && r.excused == "" && r.state != sent {
+			if r.volume == h.n && !h.in[r.id] && r.state != sent {
 				r.excused = replacedVolume
 			}
 		})
