@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -18,6 +19,15 @@ import (
 // prove nothing then, so the records themselves are compared. If the error wraps errUnreadable, the object is gone or
 // damaged, and upTo is how far it could be read and was the same.
 func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Segment) (upTo uint64, err error) {
+	return l.compareRecords(ctx, line, seg, nil)
+}
+
+// contents are the digests of an object's bytes and of its content.
+type contents struct{ stored, content *Digest }
+
+// compareRecords is commonUpTo. If sums is not nil, and the object has exactly the records of the line, sums gets the digests of what was
+// compared: a second reading might return other bytes.
+func (l *lane) compareRecords(ctx context.Context, line *SegmentLine, seg *spool.Segment, sums *contents) (upTo uint64, err error) {
 	if line.First > seg.Last || seg.First > line.Last {
 		return seg.First - 1, nil
 	}
@@ -33,16 +43,25 @@ func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Seg
 	}
 	defer body.Close()
 	src := &sourceReader{r: body}
-	content, err := l.s.enc.Decode(src, line.Encoding())
+	if sums != nil {
+		*sums = contents{NewDigest(), NewDigest()}
+		src.r = io.TeeReader(body, sums.stored)
+	}
+	decoded, err := l.s.enc.Decode(src, line.Encoding())
 	if err != nil {
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
-	defer content.Close()
+	defer decoded.Close()
 	f, err := l.s.o.Extra.Format(line.Format)
 	if err != nil {
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
-	there, err := f.NewReader(io.LimitReader(content, min(line.RawBytes, f.MaxRaw(line.Records, line.Bytes))+1))
+	most := min(line.RawBytes, f.MaxRaw(line.Records, line.Bytes))
+	content := io.LimitReader(decoded, most+1)
+	if sums != nil {
+		content = io.TeeReader(content, sums.content)
+	}
+	there, err := f.NewReader(content)
 	if err != nil {
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
@@ -58,10 +77,36 @@ func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Seg
 	if err == nil && upTo == last {
 		err = whole.finish() // it may be cut off after the compared records
 	}
+	if err == nil && upTo == last && sums != nil {
+		if err = sums.finish(content, src, most); err == nil && !belongs(there, line.Key) {
+			err = fmt.Errorf("%w: it says that it is of spool %s", format.ErrCorrupt, there.Spool())
+		}
+		if err != nil {
+			return upTo, unreadable(ctx, src, err)
+		}
+	}
 	if whole.err != nil && whole.err != io.EOF {
 		err = unreadable(ctx, src, whole.err)
 	}
 	return upTo, err
+}
+
+// finish reads what a format's reader has not read: it is part of the object, too.
+func (c *contents) finish(content io.Reader, src *sourceReader, most int64) error {
+	if _, err := io.Copy(io.Discard, content); err != nil {
+		return err
+	}
+	if c.content.size > most {
+		return fmt.Errorf("%w: more than %d bytes", format.ErrCorrupt, most)
+	}
+	_, err := io.Copy(io.Discard, src)
+	return err
+}
+
+// belongs reports whether an object is of the spool in its key, as far as the object says of which it is.
+func belongs(r format.Reader, key string) bool {
+	k, ok := object.ParseKey(key)
+	return ok && (r.Spool() == "" || r.Spool() == k.Spool)
 }
 
 // errUnreadable: the object under a key is gone or is not what was stored there, and no later attempt will change that.

@@ -2,6 +2,7 @@ package ship
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 
 // store stores body as the object of rec. Two copies of a volume in one epoch use the same keys for different records, and a
 // segment that was damaged after its upload is staged again with fewer records. Such an object is left as it is, and this one
-// gets another key. Any other bytes under the key are a conflict.
+// gets another key. If the object has exactly the records of this one, it is the delivery, see takenAsOwn. Any other bytes under the
+// key are a conflict.
 func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (*spool.StageRecord, Receipt, error) {
 	r, err := l.storeAs(ctx, rec, body)
 	if !errors.Is(err, ErrConflict) {
@@ -29,9 +31,10 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 		return rec, r, &takenError{m}
 	}
 	by := takenByCopy
+	var there contents
 	if rec.Spool == c.Spool {
 		var terr error
-		if by, terr = l.takenBy(ctx, rec); terr != nil {
+		if by, terr = l.takenBy(ctx, rec, &there); terr != nil {
 			return rec, r, terr // this proves nothing: the delivery is retried
 		}
 	}
@@ -40,6 +43,8 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	switch by {
 	case takenByOthers:
 		return rec, r, err
+	case takenAsOwn:
+		return l.takeAsOwn(ctx, rec, &there)
 	case takenByCopy:
 		l.log.Warn("ship: a copy of this volume has used this key for its own records; storing the object under another key, so nothing is lost: find out who runs with the copy", "key", rec.Key, "instead", other.Key)
 	case takenBeforeDamage:
@@ -78,10 +83,15 @@ const (
 	takenByOthers     taker = iota // unknown; this includes damaged or truncated bytes of this spool's own
 	takenByCopy                    // a copy of this volume: the object has records with these numbers, and one of them differs
 	takenBeforeDamage              // this spool, when the segment still had the records that it now lacks
+	// takenAsOwn: this spool before its volume was restored, or a copy of the volume. The object has exactly the same records. A format that
+	// is not canonical contains more than those: Native has what the segment knew of losses when it was sealed, and a segment that was
+	// active in a snapshot is sealed a second time, after a sudden end.
+	takenAsOwn
 )
 
-// takenBy finds out whose object has taken rec's key. An error means that the destination could not be asked.
-func (l *lane) takenBy(ctx context.Context, rec *spool.StageRecord) (taker, error) {
+// takenBy finds out whose object has taken rec's key. If it is takenAsOwn, there describes the object. An error means that the destination
+// could not be asked.
+func (l *lane) takenBy(ctx context.Context, rec *spool.StageRecord, there *contents) (taker, error) {
 	have := l.s.sp.Shelf().Sealed(rec.Segment-1, 1)
 	if len(have) == 0 || have[0].Number != rec.Segment {
 		return takenByOthers, nil
@@ -91,21 +101,51 @@ func (l *lane) takenBy(ctx context.Context, rec *spool.StageRecord) (taker, erro
 	if len(rec.Gaps) > 0 {
 		whole := line
 		whole.Gaps, whole.Records = nil, rec.Last-rec.First+1
-		by, err := l.compareTaken(ctx, &whole, &have[0], takenBeforeDamage)
+		by, err := l.compareTaken(ctx, &whole, &have[0], takenBeforeDamage, nil)
 		if !errors.Is(err, errUnreadable) {
 			return by, err
 		}
 	}
-	by, err := l.compareTaken(ctx, &line, &have[0], takenByOthers)
+	same := takenByOthers // in a canonical format the same records have the same bytes: what else is there is somebody's work
+	if f, err := l.s.o.Extra.Format(rec.Format); err == nil && !f.Canonical && !f.Plain {
+		same = takenAsOwn
+	}
+	by, err := l.compareTaken(ctx, &line, &have[0], same, there)
 	if errors.Is(err, errUnreadable) {
 		err = nil
 	}
 	return by, err
 }
 
+// takeAsOwn returns the record and the receipt of the object under rec's key, which has exactly rec's records. To store them a second time
+// under another key would leave an object that no manifest names, and a reader of the folder would find each record twice. The line
+// describes the object, not the staged file. As in resolveConflict, the receipt is what the destination reports.
+func (l *lane) takeAsOwn(ctx context.Context, rec *spool.StageRecord, there *contents) (*spool.StageRecord, Receipt, error) {
+	var o, content Object
+	there.stored.Sum(&o)
+	there.content.Sum(&content)
+	o.Key = rec.Key
+	r, err := l.dest.Stat(ctx, rec.Key)
+	if err != nil {
+		return rec, r, err
+	}
+	if r.Checksum == "" {
+		r.Size, r.Checksum, r.Method = o.Size, SHA256Checksum(o.SHA256), "read-back"
+	}
+	if err := o.Check(r); err != nil {
+		return rec, r, err
+	}
+	l.log.Warn("ship: this segment is there already with exactly the same records, and was uploaded by a copy of this volume, or before the volume was restored; the manifest names that object, "+
+		"and nothing is lost or stored twice: find out whether a copy runs", "key", rec.Key, "segment", rec.Segment)
+	own := *rec
+	own.RawBytes, own.RawSHA256 = content.Size, hex.EncodeToString(content.SHA256[:])
+	own.Size, own.SHA256, own.CRC64NVME = o.Size, hex.EncodeToString(o.SHA256[:]), fmt.Sprintf("%016x", o.CRC64NVME)
+	return &own, r, nil
+}
+
 // compareTaken reads the object under a key as line describes it, and returns same if no record differs from this spool's.
-func (l *lane) compareTaken(ctx context.Context, line *SegmentLine, have *spool.Segment, same taker) (taker, error) {
-	switch upTo, err := l.commonUpTo(ctx, line, have); {
+func (l *lane) compareTaken(ctx context.Context, line *SegmentLine, have *spool.Segment, same taker, there *contents) (taker, error) {
+	switch upTo, err := l.compareRecords(ctx, line, have, there); {
 	case err != nil:
 		return takenByOthers, err
 	case upTo < line.Last:
