@@ -86,7 +86,7 @@ func (l *lane) verify(ctx context.Context) Verification {
 		}
 	})
 	v.askAll(ctx, func(send func(int, question)) { send(1, v.findLines) })
-	renamed := append(v.takeRenamed(), v.takeOthers()...)
+	renamed := v.takeRenamed()
 	v.askAll(ctx, func(send func(int, question)) {
 		missing := maps.Clone(v.missing) // restore deletes from v.missing
 		keys := slices.Sorted(maps.Keys(missing))
@@ -167,14 +167,7 @@ type verifier struct {
 	manifests map[uint64]link
 	missing   map[string]*spool.StageRecord // objects that are to be stored again, by key
 	missed    map[string]error              // why the last attempt to do so failed
-	others    []other                       // objects that are not what is staged here
 	lines     map[uint64]*SegmentLine       // of segments that are here, by number: see otherLines
-}
-
-// other is a segment whose object is not what is staged here, and the error that says so.
-type other struct {
-	rec *spool.StageRecord
-	err error
 }
 
 // link is the part of a manifest that checkLinks needs: a few dozen bytes, so that the chain of a year fits in memory, and
@@ -267,9 +260,7 @@ func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 			if err := v.l.proveGenuine(ctx); err != nil {
 				return err
 			}
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			v.others = append(v.others, other{rec, err})
+			v.noteMismatch(o.Key, seg.Number, err)
 			return nil
 		}
 		if err != nil {

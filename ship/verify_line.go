@@ -48,8 +48,8 @@ func (v *verifier) otherLines() (checks []lineCheck) {
 	return checks
 }
 
-// findLines reads the previous epoch to find the lines of missing objects, of those that are not what is staged here, and of segments in a
-// chain that this spool has left. The last of the latter are in the manifest at which the chain was left, among those of another owner.
+// findLines reads the previous epoch to find the lines of missing objects, and of segments in a chain that this spool has
+// left. The last of the latter are in the manifest at which the chain was left, among those of another owner.
 func (v *verifier) findLines(ctx context.Context) error {
 	lowest := uint64(math.MaxUint64) // of the segments whose lines are not known
 	look := func(number uint64) {
@@ -59,9 +59,6 @@ func (v *verifier) findLines(ctx context.Context) error {
 	}
 	for _, rec := range v.missing {
 		look(rec.Segment)
-	}
-	for _, x := range v.others {
-		look(x.rec.Segment)
 	}
 	if v.chain.Left {
 		for _, seg := range v.l.s.sp.Shelf().Sealed(0, 0) {
@@ -121,20 +118,6 @@ func (v *verifier) takeRenamed() (checks []lineCheck) {
 			checks = append(checks, lineCheck{line, "the segment was staged again since, in another form"})
 			delete(v.missing, key)
 		}
-	}
-	return checks
-}
-
-// takeOthers returns the lines of the objects in v.others of which the chain says that they have other content than what is staged here:
-// see takenAsOwn. The others are mismatches.
-func (v *verifier) takeOthers() (checks []lineCheck) {
-	for _, x := range v.others {
-		line := v.lines[x.rec.Segment]
-		if line == nil || line.Key == x.rec.Key && line.RawSHA256 == x.rec.RawSHA256 {
-			v.noteMismatch(x.rec.Key, x.rec.Segment, x.err)
-			continue
-		}
-		checks = append(checks, lineCheck{line, "its content is not what is staged here"})
 	}
 	return checks
 }
