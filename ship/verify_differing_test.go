@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -61,6 +62,8 @@ func TestVerifyDamagedSinceDelivery(t *testing.T) {
 		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			disk := new(fullDisk)
+			defer vfs.Interpose(disk.hook)()
 			s3, idc := shiptest.Memory(), shiptest.Memory()
 			down := shiptest.Faulty(idc, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
 			options := func(o *ship.Options) {
@@ -86,7 +89,7 @@ func TestVerifyDamagedSinceDelivery(t *testing.T) {
 				c.alter(b, s3, &line)
 			}
 			before := s3.Bytes(line.Key)
-			damageRecord(t, b.dir, 2, lost)
+			damageRecord(t, b.dir, line.Segment, lost)
 
 			for i, host := range c.hosts {
 				last := i == len(c.hosts)-1
@@ -104,17 +107,21 @@ func TestVerifyDamagedSinceDelivery(t *testing.T) {
 				}
 			}
 			b.flush()
-			if have := b.sp.Shelf().Sealed(1, 1)[0]; have.Records != 9 {
+			if have := b.sp.Shelf().Sealed(line.Segment-1, 1)[0]; have.Records != 9 {
 				t.Fatalf("%d records are left of the segment", have.Records)
 			}
 			if strings.Contains(c.name, "full") {
-				defer fillDisk(t, b.dir, 2)()
+				staged := filepath.Join(b.dir, "stage", fmt.Sprintf("%016x.obj", line.Segment))
+				disk.full.Store(&staged)
+				if err := os.Remove(staged); err != nil {
+					t.Fatal(err)
+				}
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			found, err := b.s.Verify(ctx)
 			v := found["s3"]
-			named := slices.ContainsFunc(v.Mismatches, func(m ship.Mismatch) bool { return m.Segment == 2 })
+			named := slices.ContainsFunc(v.Mismatches, func(m ship.Mismatch) bool { return m.Segment == line.Segment })
 			if errors.Is(err, ship.ErrVerify) != c.wrong || named != c.wrong || v.Restored != 0 || v.Err != nil {
 				t.Errorf("%+v, %v", v, err)
 			}
@@ -132,7 +139,7 @@ func TestVerifyDamagedSinceDelivery(t *testing.T) {
 }
 
 // damageRecord flips a bit in a record of a sealed segment, and one in its stage record.
-func damageRecord(t *testing.T, dir string, number, record int) {
+func damageRecord(t *testing.T, dir string, number uint64, record int) {
 	t.Helper()
 	path := filepath.Join(dir, "seg", fmt.Sprintf("%016x.seg", number))
 	content, err := os.ReadFile(path)
@@ -150,19 +157,14 @@ func damageRecord(t *testing.T, dir string, number, record int) {
 	damaged(t, filepath.Join(dir, "stage", fmt.Sprintf("%016x.json", number)))
 }
 
-// fillDisk removes a staged file, and leaves no room for another one until the returned function is called.
-func fillDisk(t *testing.T, dir string, number int) func() {
-	t.Helper()
-	path := filepath.Join(dir, "stage", fmt.Sprintf("%016x.obj", number))
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
+// fullDisk has no room for one staged file, once full is its path.
+type fullDisk struct{ full atomic.Pointer[string] }
+
+func (d *fullDisk) hook(op vfs.Op) error {
+	if path := d.full.Load(); path != nil && op.Kind == vfs.OpWrite && strings.HasPrefix(op.Path, *path) {
+		return syscall.ENOSPC
 	}
-	return vfs.Interpose(func(op vfs.Op) error {
-		if op.Kind == vfs.OpWrite && strings.HasPrefix(op.Path, path) {
-			return syscall.ENOSPC
-		}
-		return nil
-	})
+	return nil
 }
 
 // without returns NDJSON without one record.
