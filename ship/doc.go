@@ -151,6 +151,6 @@
 // that are delivered in a new chain. adopt.go claims the chains of an adopted spool.
 //
 // Manifests: manifest.go defines and encodes them, manifest_decode.go and manifest_validate.go read them, and chain_read.go
-// reads a chain. sign.go signs, seal.go seals heads and closings, and closing.go defines closings. verify.go and
-// verify_line.go ask a destination again about everything.
+// reads a chain. sign.go signs, seal.go seals heads and closings, and closing.go defines closings. verify.go,
+// verify_line.go and verify_differing.go ask a destination again about everything.
 package ship

@@ -86,6 +86,11 @@ func (l *lane) verify(ctx context.Context) Verification {
 		}
 	})
 	v.askAll(ctx, func(send func(int, question)) { send(1, v.findLines) })
+	v.askAll(ctx, func(send func(int, question)) {
+		for _, d := range slices.Collect(maps.Values(v.differing)) { // checkDiffering deletes from v.differing
+			send(weight(d.rec.Size), func(ctx context.Context) error { return v.checkDiffering(ctx, d.rec) })
+		}
+	})
 	renamed := v.takeRenamed()
 	v.askAll(ctx, func(send func(int, question)) {
 		missing := maps.Clone(v.missing) // restore deletes from v.missing
@@ -100,6 +105,9 @@ func (l *lane) verify(ctx context.Context) Verification {
 			send(weight(x.line.Bytes), func(ctx context.Context) error { return v.checkLine(ctx, x) })
 		}
 	})
+	for number, d := range v.differing {
+		v.noteMismatch(d.rec.Key, number, d.err)
+	}
 	for key, m := range v.missing {
 		err := v.missed[key]
 		if err == nil {
@@ -167,6 +175,7 @@ type verifier struct {
 	manifests map[uint64]link
 	missing   map[string]*spool.StageRecord // objects that are to be stored again, by key
 	missed    map[string]error              // why the last attempt to do so failed
+	differing map[uint64]differing          // segments whose objects are not what would be sent now, by number
 	lines     map[uint64]*SegmentLine       // of segments that are here, by number: see otherLines
 }
 
@@ -260,7 +269,7 @@ func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 			if err := v.l.proveGenuine(ctx); err != nil {
 				return err
 			}
-			v.noteMismatch(o.Key, seg.Number, err)
+			v.noteDiffering(rec, err)
 			return nil
 		}
 		if err != nil {
@@ -291,24 +300,6 @@ func (v *verifier) hasRecorded(ctx context.Context, number uint64) bool {
 	}
 	v.noteObject(o.Key)
 	return true
-}
-
-// readsAsRecorded reports whether the object, read back, is what the stage record says. It is needed if the spool has no room
-// for a staged file.
-func (v *verifier) readsAsRecorded(ctx context.Context, number uint64) bool {
-	rec, err := v.l.s.sp.Shelf().StageRecord(number)
-	if err != nil {
-		return false
-	}
-	renamed := *rec
-	renamed.Key = object.WithHash(rec.Key, rec.RawSHA256)
-	for _, at := range []*spool.StageRecord{rec, &renamed} {
-		if _, same, err := v.l.compare(ctx, at); err == nil && same {
-			v.noteObject(at.Key)
-			return true
-		}
-	}
-	return false
 }
 
 // noteObject counts an object that the destination has.

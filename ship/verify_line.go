@@ -48,8 +48,8 @@ func (v *verifier) otherLines() (checks []lineCheck) {
 	return checks
 }
 
-// findLines reads the previous epoch to find the lines of missing objects, and of segments in a chain that this spool has
-// left. The last of the latter are in the manifest at which the chain was left, among those of another owner.
+// findLines reads the previous epoch to find the lines of missing and differing objects, and of segments in a chain that this
+// spool has left. The last of the latter are in the manifest at which the chain was left, among those of another owner.
 func (v *verifier) findLines(ctx context.Context) error {
 	lowest := uint64(math.MaxUint64) // of the segments whose lines are not known
 	look := func(number uint64) {
@@ -59,6 +59,9 @@ func (v *verifier) findLines(ctx context.Context) error {
 	}
 	for _, rec := range v.missing {
 		look(rec.Segment)
+	}
+	for number := range v.differing {
+		look(number)
 	}
 	if v.chain.Left {
 		for _, seg := range v.l.s.sp.Shelf().Sealed(0, 0) {
