@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -65,6 +67,55 @@ func TestStagedFileElsewhere(t *testing.T) {
 				}
 				b.close()
 			})
+		})
+	}
+}
+
+// TestBothFilesLost: the staged file of a segment is damaged or gone, and nothing in the segment's own file can be read. The object is
+// restored from the destination that has it, as it is if the own file is only damaged in part.
+func TestBothFilesLost(t *testing.T) {
+	garble := func(t *testing.T, dir string) {
+		if err := os.WriteFile(filepath.Join(dir, "seg", "0000000000000001.seg"), []byte("no header"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, hurt := range map[string]struct {
+		before, after func(t *testing.T, dir string)
+	}{
+		"before a start": {before: func(t *testing.T, dir string) { rot(t, dir); garble(t, dir) }},
+		"while it runs":  {before: rot, after: garble},
+		"staged file gone": {after: func(t *testing.T, dir string) {
+			garble(t, dir)
+			if err := os.Remove(filepath.Join(dir, "stage", "0000000000000001.obj")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			has, lacks := shiptest.Memory(), &sometimes{MemoryDestination: shiptest.Memory()}
+			lacks.away.Store(true)
+			d := destinations{"idc": has, "s3": lacks}
+			b := newBench(t, d)
+			b.segments(2, 10)
+			b.ship(d, quick)
+			b.until("one has it", func() bool { return b.s.Stats()["idc"].Pending.Records == 0 })
+			b.close()
+			if hurt.before != nil {
+				hurt.before(t, b.dir)
+			}
+			b = openBench(t, b.dir, d, "host-a")
+			if hurt.after != nil {
+				hurt.after(t, b.dir)
+			}
+			lacks.away.Store(false)
+			b.ship(d, quick)
+			b.until("the other has it", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
+			if l, x := b.sp.Ledger(), b.sp.Shelf().Damages(); l.Damaged.Records != 0 || len(x) != 0 {
+				t.Errorf("damaged: %+v, %+v", l.Damaged, x)
+			}
+			b.audit(has)
+			b.audit(lacks.MemoryDestination)
+			b.close()
 		})
 	}
 }

@@ -122,7 +122,7 @@ func (s *Shelf) giveUpOn(seg sealed, rec *StageRecord, err error) error {
 	}
 	s.reads.note(seg.Number)
 	if lost && !s.reads.isLost(seg.Number) || !lost && !s.reads.writeOff(seg.Number) {
-		if seg.NoRaw && rec != nil {
+		if rec != nil {
 			return &StagedLostError{Record: rec, Err: err}
 		}
 		return err

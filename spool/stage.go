@@ -84,7 +84,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		}
 	}
 	if raw, lost := errors.AsType[*rawLostError](err); lost {
-		return s.stageGap(ctx, seg, enc, nil, raw)
+		return s.stageGap(ctx, seg, enc, old, raw)
 	}
 	if err != nil {
 		return nil, stageError(number, err)
