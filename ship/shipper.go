@@ -44,6 +44,7 @@ type Shipper struct {
 	wg      sync.WaitGroup // what Run awaits
 	slots   chan struct{}  // one for each StageWorker
 	staging map[uint64]*staging
+	repairs turns
 
 	rush
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"sync"
 
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
@@ -64,13 +65,20 @@ func (s *Shipper) runStage(ctx context.Context, number uint64, st *staging) {
 }
 
 // stageOrRepair is Shelf.Stage. If the staged file is damaged and nothing else of the segment is left here, it restores the
-// file from a destination that has the object.
+// file from a destination that has the object. For each segment, one call runs at a time: the spool counts the calls before it
+// gives the records up, so each must have asked all destinations before the next one begins.
 func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.StageRecord, error) {
+	leave, err := s.repairs.enter(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	rec, err := s.sp.Shelf().Stage(ctx, number, s.enc)
 	lost, ok := errors.AsType[*spool.StagedLostError](err)
 	if !ok {
 		return rec, err
 	}
+	unasked := false
 	for _, l := range s.all() {
 		// A destination has it under the second key if a copy of the volume has used the first one, see store.
 		for _, key := range []string{lost.Record.Key, object.WithHash(lost.Record.Key, lost.Record.RawSHA256)} {
@@ -84,8 +92,46 @@ func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.Stag
 			if oerr == nil {
 				return s.sp.Shelf().Stage(ctx, number, s.enc)
 			}
+			unasked = true // it may have the object: an error, or bytes that a middlebox may have sent, are no answer
 			s.log.Warn("ship: cannot restore a damaged staged file from this destination; trying the others, then retrying", "segment", number, "destination", l.name, "key", key, "err", oerr)
 		}
 	}
+	if unasked {
+		s.sp.Shelf().NoteUnasked(number)
+	}
 	return nil, err
+}
+
+// turns lets one caller at a time work on a segment.
+type turns struct {
+	mu   sync.Mutex
+	busy map[uint64]chan struct{} // closed when the turn ends
+}
+
+// enter waits for the caller's turn, which ends with leave.
+func (t *turns) enter(ctx context.Context, number uint64) (leave func(), err error) {
+	for {
+		t.mu.Lock()
+		other, busy := t.busy[number]
+		if !busy {
+			if t.busy == nil {
+				t.busy = map[uint64]chan struct{}{}
+			}
+			mine := make(chan struct{})
+			t.busy[number] = mine
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				defer t.mu.Unlock()
+				delete(t.busy, number)
+				close(mine)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }

@@ -15,7 +15,8 @@ import (
 
 // StagedLostError says that the staged file of a segment is damaged or gone, and cannot be made again from the segment's own file,
 // which was deleted in favour of the staged one or is damaged too. A destination may have the object: then Restore brings the staged
-// file back, and nothing is lost. Otherwise Stage, after some attempts, turns the missing records into a gap.
+// file back, and nothing is lost. Otherwise Stage, after some attempts, turns the missing records into a gap. A caller that could not
+// ask a destination calls NoteUnasked, so that the attempts last longer.
 type StagedLostError struct {
 	Record *StageRecord // what the file must be
 	Err    error        // why it is not
@@ -100,13 +101,19 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	return nil
 }
 
+// NoteUnasked records that a destination could not be asked for the object of a segment, after Stage has returned a StagedLostError. The
+// destination may have the object and only be away for a moment. So as long as each attempt ends with this call, Stage turns the
+// missing records into a gap only after a minute, as if the disk refused to return them. It does not wait longer: the records are
+// safe if the destination has them, and those that follow would be missing at the other destinations for as long as it is away.
+func (s *Shelf) NoteUnasked(number uint64) { s.reads.noteUnasked(number) }
+
 // Doubt makes the next Stage verify the staged file of a segment again: a destination has received other bytes than the stage record
 // says.
 func (s *Shelf) Doubt(number uint64) { s.cat.note(number, func(c *sealed) { c.checked = false }) }
 
 // giveUpOn decides what happens to a segment that cannot be staged because of its own files. It returns nil if it has turned the
 // segment into a gap. It does so only after several attempts: a destination may still have the lost object, and a disk that cannot
-// read a sector may be only temporarily unavailable.
+// read a sector, or a destination that cannot be asked, may be only temporarily unavailable.
 func (s *Shelf) giveUpOn(seg sealed, rec *StageRecord, err error) error {
 	_, lost := errors.AsType[*rawLostError](err)
 	lost = lost || errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist)
@@ -114,8 +121,8 @@ func (s *Shelf) giveUpOn(seg sealed, rec *StageRecord, err error) error {
 		return err
 	}
 	s.reads.note(seg.Number)
-	if times := s.reads.times(seg.Number); lost && times < refusals || !lost && !s.reads.writeOff(seg.Number) {
-		if seg.NoRaw && rec != nil {
+	if lost && !s.reads.isLost(seg.Number) || !lost && !s.reads.writeOff(seg.Number) {
+		if rec != nil {
 			return &StagedLostError{Record: rec, Err: err}
 		}
 		return err

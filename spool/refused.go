@@ -120,6 +120,9 @@ type refusedReads struct {
 type refusal struct {
 	times int
 	since time.Time
+	// unasked: after the last of them, a destination that may have the file's contents could not be asked, and should be asked again:
+	// see Shelf.NoteUnasked.
+	unasked bool
 }
 
 // again counts one more failed read.
@@ -131,6 +134,10 @@ func (r *refusal) again() {
 
 // isFinal reports whether the reads have failed often and long enough to write the data off.
 func (r *refusal) isFinal() bool { return r.times >= refusals && time.Since(r.since) >= refusedFor }
+
+// isLost is isFinal for contents that are damaged or gone here, so only a destination may still return them. Once all destinations
+// have answered, time changes nothing.
+func (r *refusal) isLost() bool { return r.times >= refusals && !r.unasked }
 
 // note counts a failed read of a segment.
 func (r *refusedReads) note(n uint64) {
@@ -152,11 +159,30 @@ func (r *refusedReads) writeOff(n uint64) bool {
 	return x.isFinal()
 }
 
-// times returns how often reads of the segment have failed.
-func (r *refusedReads) times(n uint64) int {
+// isLost is refusal.isLost for a segment. If the answer is no, the caller asks the destinations again.
+func (r *refusedReads) isLost(n uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.segs[n].times
+	x, ok := r.segs[n]
+	if x.isLost() {
+		return true
+	}
+	if ok {
+		x.unasked = false
+		r.segs[n] = x
+	}
+	return false
+}
+
+// noteUnasked records that a destination could not be asked for a lost segment. It gets the time that a disk gets, and is asked once
+// more at the end of that time: with long pauses between the attempts, it may be back since the last one.
+func (r *refusedReads) noteUnasked(n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x, ok := r.segs[n]; ok {
+		x.unasked = time.Since(x.since) < refusedFor
+		r.segs[n] = x
+	}
 }
 
 // done forgets a segment.

@@ -84,7 +84,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		}
 	}
 	if raw, lost := errors.AsType[*rawLostError](err); lost {
-		return s.stageGap(ctx, seg, enc, nil, raw)
+		return s.stageGap(ctx, seg, enc, old, raw)
 	}
 	if err != nil {
 		return nil, stageError(number, err)
@@ -237,7 +237,7 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 // whether to wait for another attempt: a destination may have the earlier object, with all records.
 func (s *Shelf) mayComeBack(n uint64) bool {
 	s.reads.note(n)
-	return s.reads.times(n) < refusals
+	return !s.reads.isLost(n)
 }
 
 // encode encodes a segment to a temporary file, with the recorded settings if there are any.

@@ -56,7 +56,7 @@ func TestSim(t *testing.T) {
 }
 
 // failed are seeds, in addition to those that every run tries, each of which has found a bug that is now fixed.
-var failed = []uint64{390, 1151, 3090, 3208, 3270, 3867, 3949, 4692, 4973, 6636, 7479, 8333, 9599, 13643, 13803, 16947, 18543, 19562, 30283, 30861, 32977, 45506, 46465, 48412, 48961, 54679, 57636, 61605, 68748, 72804, 73335, 73886, 77171, 79377}
+var failed = []uint64{390, 1151, 3090, 3208, 3270, 3867, 3949, 4692, 4973, 6636, 7479, 8333, 9599, 13643, 13803, 16947, 18543, 19562, 30283, 30861, 32977, 45506, 46465, 48412, 48961, 54679, 57636, 61605, 68748, 72804, 73335, 73886, 74988, 77171, 79377}
 
 // sweep runs many seeds, one per processor at a time.
 func sweep(t *testing.T) {
