@@ -48,6 +48,7 @@ func killOnAFailingDisk(t *testing.T, refused vfs.Kind) {
 	set(true, true)
 	_, _ = s.Append(t.Context(), batch(1+kept, 1, 300))
 	_ = s.commitNow()
+	synctest.Wait() // the background writer may be in the middle of moving records
 	l := s.Ledger()
 	if st, b := s.Stats(), l.Buffered(); st.Buffered.Records != b.Records || st.Rewriting != l.Kept || l.Kept.Records < kept {
 		t.Errorf("%d records are buffered and %d are to be written again, the ledger says %d and %d kept",
