@@ -28,10 +28,15 @@ func (d *Drainer) HandOver(ctx context.Context) error {
 	d.err = ErrHandedOver
 	d.halt() // the successor repeats an upload that this interrupts, under the same key
 	return d.each(func(c *class) error {
-		c.spool.Shelf().HandOver() // first: a power cut from here on also takes what the successor has received
+		noted := make(chan struct{})
+		go func() { // at once, since a power cut from here on also takes what the successor has; a slow disk does not keep the listeners
+			defer close(noted)
+			c.spool.Shelf().HandOver()
+		}()
 		err := c.leaveListeners(ctx)
 		<-c.done
 		c.awaitDisk(context.WithoutCancel(ctx), d.o.Logger)
+		<-noted
 		return errors.Join(err, c.spool.Close())
 	})
 }

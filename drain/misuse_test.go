@@ -11,10 +11,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
@@ -302,6 +304,44 @@ func TestHandOverHangs(t *testing.T) {
 		}
 	})
 }
+
+// TestHandOverOnASlowDisk: listeners end although the disk does not yet take the note of what the successor may hold.
+func TestHandOverOnASlowDisk(t *testing.T) {
+	w := newWorld(t)
+	var held atomic.Bool
+	release := make(chan struct{})
+	defer vfs.Interpose(func(op vfs.Op) error {
+		if held.Load() && op.Kind == vfs.OpRename && strings.HasPrefix(filepath.Base(op.Path), "life.") {
+			<-release
+		}
+		return nil
+	})()
+	left := make(left)
+	w.listeners = []Input{left}
+	d, _ := w.start(Options{})
+	held.Store(true)
+	done := make(chan error)
+	go func() { done <- d.HandOver(t.Context()) }()
+	select {
+	case <-left:
+	case <-time.After(time.Minute):
+		t.Error("the listener was not asked to end")
+	}
+	select {
+	case err := <-done:
+		t.Errorf("HandOver has ended without the note: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// left is closed by Shutdown.
+type left chan struct{}
+
+func (l left) Shutdown(context.Context) error { close(l); return nil }
 
 // wild panics everywhere.
 type wild struct{}

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/vfs"
-	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
 // The files of two segments are swapped, and the headers in them are damaged so that only their fields can be guessed. The spool opens, and
@@ -13,21 +12,7 @@ import (
 func TestSwappedWithoutHeaders(t *testing.T) {
 	for a := range 3 { // swapped with the next one; the last is the newest segment
 		t.Run(fmt.Sprint(a+1), func(t *testing.T) {
-			w := newWorld(Options{Sync: SyncAlways, Destinations: []string{"a"}})
-			s, err := open("/spool", w.mem, w.index.Open, &w.opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			var segments []string
-			for n := range 4 {
-				mustAppend(t, s, batch(1+10*n, 10, 300))
-				segments = append(segments, s.segPath(s.journal.active.number))
-				if n < 3 {
-					mustSeal(t, s)
-				}
-			}
-			k := w.clone(processDies, index.Fate{})
+			k, segments := fourSegments(t)
 			k.index = newWorld(k.opts).index // lost, so that the spool reads the files
 			var files [][]byte
 			for _, path := range segments {

@@ -106,8 +106,12 @@ func (j *journal) raise(ctx context.Context, change func(*lifeMark) bool) (waite
 	}
 }
 
-// handOver is Shelf.HandOver. The successor already receives, so the bound grows before this process ends.
+// handOver is Shelf.HandOver. The successor already receives, so the bound grows before this process ends. An adopted spool takes no
+// records, and the life mark there is the last owner's.
 func (j *journal) handOver() {
+	if j.source != nil {
+		return
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	_, _ = j.raise(context.Background(), func(m *lifeMark) bool {

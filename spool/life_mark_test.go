@@ -454,6 +454,29 @@ func TestLifeMarkAfterClose(t *testing.T) {
 	})
 }
 
+// An adopter has no successor in the spool: HandOver leaves the last owner's mark as it is, and the adopter's own end names nothing.
+func TestHandOverOfAnAdoptedSpool(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a"}})
+	mustAppend(t, s, batch(1, 1, 10))
+	mustSeal(t, s)
+	closeSpool(t, s)
+	for range 2 {
+		s, err := adopt("/spool", d.fs, new(index.Mem).Open, &AdoptOptions{Work: "/work", Instance: "adopter", MaxBytes: 64 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := s.Ledger().Unaccounted; len(u) != 0 {
+			t.Errorf("unaccounted: %+v", u)
+		}
+		s.shelf.HandOver()
+		if _, err := s.fs.Stat(s.path(lifeName)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("there is a mark: %v", err)
+		}
+		closeSpool(t, s)
+	}
+}
+
 // renames calls before with the new name of each file that is renamed.
 type renames struct {
 	vfs.FS

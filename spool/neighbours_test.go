@@ -24,24 +24,7 @@ func TestDamagedNeighbours(t *testing.T) {
 		for b, second := range kinds {
 			for number := range 3 { // of the first one, from 0; the last segment is the newest, and not sealed
 				t.Run(fmt.Sprintf("%s, %s, %d", a, b, number+1), func(t *testing.T) {
-					w := newWorld(Options{Sync: SyncAlways, Destinations: []string{"a"}})
-					s, err := open("/spool", w.mem, w.index.Open, &w.opts)
-					if err != nil {
-						t.Fatal(err)
-					}
-					var segments []string
-					for n := range 4 {
-						mustAppend(t, s, batch(1+10*n, 10, 300))
-						segments = append(segments, s.segPath(s.journal.active.number))
-						if n < 3 {
-							mustSeal(t, s)
-						}
-					}
-					closeSpool(t, s)
-					k := w.clone(processDies, index.Fate{})
-					if err := k.mem.Remove("/spool/" + cleanName); err != nil {
-						t.Fatal(err)
-					}
+					k, segments := fourSegments(t)
 					for i, change := range []damage{first, second} {
 						path := segments[number+i]
 						b, err := vfs.ReadFile(k.mem, path, 1<<30)
@@ -69,4 +52,27 @@ func TestDamagedNeighbours(t *testing.T) {
 			}
 		}
 	}
+}
+
+// fourSegments returns what a killed process leaves: four segments with ten records each, of which the last is not sealed, and their paths.
+func fourSegments(t *testing.T) (k *world, segments []string) {
+	t.Helper()
+	w := newWorld(Options{Sync: SyncAlways, Destinations: []string{"a"}})
+	s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 4 {
+		mustAppend(t, s, batch(1+10*n, 10, 300))
+		segments = append(segments, s.segPath(s.journal.active.number))
+		if n < 3 {
+			mustSeal(t, s)
+		}
+	}
+	closeSpool(t, s)
+	k = w.clone(processDies, index.Fate{})
+	if err := k.mem.Remove(s.path(cleanName)); err != nil {
+		t.Fatal(err)
+	}
+	return k, segments
 }

@@ -86,13 +86,14 @@ func (r *recovery) conclude() error {
 	return r.resume(p)
 }
 
-// mostDelivered returns the largest number of bytes that was delivered to any destination, or is in the segments after its chain.
+// mostDelivered returns the largest number of bytes that was delivered to any destination, or is in the segments after its chain. A segment
+// of which the destination has a part is left out: how many bytes it lacks is not known.
 func (r *recovery) mostDelivered() (bytes uint64) {
 	for _, d := range r.s.shelf.dests {
 		sum := d.delivered.Bytes
 		for _, p := range r.parts {
 			switch {
-			case p.number <= d.chain.Segment:
+			case p.number <= d.chain.Segment, p.first() <= d.chain.Through:
 			case p.sealed != nil:
 				sum += p.sealed.Bytes
 			default:
@@ -241,18 +242,21 @@ func (r *recovery) resume(p *part) error {
 	return nil
 }
 
-// wasSealedBefore reports whether the segment had an end that others know, although the file has no footer (any more), or is an old copy. No
-// record may be added then: a destination that has the segment would not be sent it, and one that was offered it in a manifest could not
-// acknowledge it.
+// wasSealedBefore reports whether the segment may have had an end that others know, although the file has no footer (any more), or is an old
+// copy. No record may be added then: a destination that has the segment would not be sent it, and one that was offered it in a manifest
+// could not acknowledge it. A disk that does not say whether there is a staged file may have one.
 func (r *recovery) wasSealedBefore(number uint64) bool {
 	for _, d := range r.s.shelf.dests {
 		if d.chain.Segment >= number {
 			return true
 		}
 	}
-	_, errRec := r.s.fs.Stat(r.s.recPath(number))
-	_, errObj := r.s.fs.Stat(r.s.objPath(number))
-	return r.remains[number] || errRec == nil || errObj == nil
+	for _, path := range []string{r.s.recPath(number), r.s.objPath(number)} {
+		if _, err := r.s.fs.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return r.remains[number]
 }
 
 // stages matches staged files with segments, and removes those that belong to no segment.

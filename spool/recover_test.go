@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -295,12 +296,31 @@ func testDeletedSegment(t *testing.T, again bool) {
 	}
 }
 
+// TestMostDelivered: what a destination has and what it is still sent was kept, but a segment of which it has a part counts once.
+func TestMostDelivered(t *testing.T) {
+	parts := []*part{
+		{number: 3, sealed: &sealed{Segment: Segment{Number: 3, First: 11, Last: 20, Bytes: 100}}},
+		{number: 4, sealed: &sealed{Segment: Segment{Number: 4, First: 21, Last: 30, Bytes: 200}}},
+	}
+	for _, c := range []struct {
+		segment, through, want uint64
+	}{
+		{2, 10, 1300}, {3, 20, 1200}, {4, 30, 1000}, {2, 15, 1200}, {3, 25, 1000},
+	} {
+		d := &destination{chain: Chain{Segment: c.segment, Through: c.through}, delivered: segment.Tally{Bytes: 1000}}
+		r := &recovery{s: &Spool{shelf: &Shelf{dests: map[string]*destination{"a": d}}}, parts: parts}
+		if got := r.mostDelivered(); got != c.want {
+			t.Errorf("chain at segment %d through %d: %d, want %d", c.segment, c.through, got, c.want)
+		}
+	}
+}
+
 // TestFooterLost: the newest segment was offered to a destination, and its file loses its footer, or comes back from the time before. What is
 // kept from then on is in another segment, since the destination still acknowledges the old end.
 func TestFooterLost(t *testing.T) {
 	for _, indexed := range []bool{false, true} {
-		for _, staged := range []bool{false, true} {
-			if !indexed && !staged {
+		for _, staged := range []string{"no", "yes", "unknown"} {
+			if !indexed && staged == "no" {
 				continue // nobody else knows that it was sealed
 			}
 			t.Run(fmt.Sprintf("index %v, staged %v", indexed, staged), func(t *testing.T) {
@@ -317,7 +337,7 @@ func TestFooterLost(t *testing.T) {
 					t.Fatal(err)
 				}
 				mustSeal(t, s)
-				if staged {
+				if staged == "yes" {
 					if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err != nil {
 						t.Fatal(err)
 					}
@@ -336,9 +356,17 @@ func TestFooterLost(t *testing.T) {
 				if err := vfs.WriteFileAtomic(k.mem, path, b); err != nil {
 					t.Fatal(err)
 				}
-				if s, err = open("/spool", k.mem, k.index.Open, &k.opts); err != nil {
+				var opened atomic.Bool
+				fsys := vfs.Inject(k.mem, func(op vfs.Op) error {
+					if staged == "unknown" && !opened.Load() && op.Kind == vfs.OpStat && strings.Contains(op.Path, stageDir+"/") {
+						return syscall.EIO
+					}
+					return nil
+				})
+				if s, err = open("/spool", fsys, k.index.Open, &k.opts); err != nil {
 					t.Fatal(err)
 				}
+				opened.Store(true)
 				mustAppend(t, s, batch(11, 10, 100))
 				mustSeal(t, s)
 				deliver(t, s, "a", n)
