@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 
@@ -106,16 +107,23 @@ func guessHeader(b []byte, n uint64, id *identity) *segment.Header {
 	return h
 }
 
-// plausible reports whether a guessed header agrees with the other files: the note of the newest segment contains its generation, which no
-// other segment has, and earlier segments hold lower sequence numbers, without a gap if no segment number is between. A file that has
-// the name of another segment fails this check; if it were accepted, its records would be delivered a second time, or no segment number
+// plausible reports whether a guessed header agrees with the other files, the note of the newest segment and the index, also if the files
+// that these describe are gone: the note contains its segment's generation, which no other segment has, and earlier segments hold lower
+// sequence numbers, without a gap if no segment number is between. A file that has the name of another segment fails this check; if it
+// were accepted, its records would be delivered a second time, those of a missing segment would not be missed, or no segment number
 // would be left for those that are missing before it.
 func (r *recovery) plausible(h *segment.Header) bool {
-	if b := r.begun; b != nil && ((b.Segment == h.Segment) != (b.Generation == h.Generation) || b.Segment > h.Segment && b.First < h.First) {
+	if b := r.begun; b != nil && ((b.Segment == h.Segment) != (b.Generation == h.Generation) || b.Segment > h.Segment && b.First < h.First ||
+		b.Segment < h.Segment && b.Next > h.First) {
 		return false
 	}
 	if h.Segment == 1 && h.First != 1 {
 		return false
+	}
+	for _, seg := range slices.AppendSeq(slices.Clone(r.absent), maps.Values(r.known)) {
+		if seg.Number < h.Segment && seg.Last >= h.First || seg.Number > h.Segment && seg.First < h.First || seg.Number == h.Segment && seg.First != h.First {
+			return false
+		}
 	}
 	return !slices.ContainsFunc(r.parts, func(p *part) bool {
 		if p.number >= h.Segment {
