@@ -43,8 +43,10 @@ func TestGivenUp(t *testing.T) {
 	data := func() (all []string) {
 		return slices.DeleteFunc(p["idc"].Keys(), func(k string) bool { return !isData.MatchString(k) })
 	}
-	for deadline := time.Now().Add(time.Minute); len(data()) < 6; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	for deadline := time.After(time.Minute); len(data()) < 6; {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-deadline:
 			t.Fatalf("waited in vain: %q", data())
 		}
 	}
