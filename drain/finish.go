@@ -40,7 +40,8 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
 		defer cancel()
 	}
-	err := r.bounded(ctx, grace, func() error { return r.write(report) })
+	written := report // an abandoned write goes on with it
+	err := r.bounded(ctx, grace, func() error { return r.write(written) })
 	if err != nil {
 		err = fmt.Errorf("drain: writing the report to %s: %w", r.d.o.ReportFile, err)
 		report = r.unproven(err)
@@ -151,13 +152,14 @@ func (r *run) amend(ctx context.Context) (*Report, error) {
 	if err != nil {
 		r.log.Error("drain: cannot end the listeners; what they have in hand may be missing, and the report counts it", "err", err)
 	}
+	short := ctx
 	if !r.cut(ctx) {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, amendTimeout)
+		short, cancel = context.WithTimeout(ctx, amendTimeout)
 		defer cancel()
 	}
 	r.closing = true
-	return r.finish(ctx)
+	return r.finish(short)
 }
 
 // amendTimeout bounds the second report.

@@ -224,6 +224,27 @@ func TestHanging(t *testing.T) {
 	})
 }
 
+// TestStopWithoutTime: the context of Stop has ended, and an input hangs. What is abandoned then shares nothing with what follows; only the
+// race detector shows it.
+func TestStopWithoutTime(t *testing.T) {
+	for range 20 {
+		w := newWorld(t)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			never := make(chan struct{})
+			defer close(never)
+			w.listeners = []Input{hanging(never)}
+			d, sp := w.start(Options{})
+			w.append(sp, 3)
+			ended, end := context.WithCancel(t.Context())
+			end()
+			if r, err := d.Stop(ended, "test"); err != nil || r.Outcome != Stopped || r.Classes["vpn"].Kept.Records != 3 {
+				t.Errorf("%v: %s", err, r.JSON())
+			}
+		})
+	}
+}
+
 type hanging chan struct{}
 
 func (h hanging) Shutdown(context.Context) error { <-h; return nil }

@@ -140,7 +140,8 @@ func (r *run) each(ctx context.Context, what string, f func(*class) error) {
 var errHangs = errors.New("did not end when its time was up; abandoned")
 
 // bounded runs f, and abandons it if it has not ended grace after the end of ctx, since a disk may hang in the kernel.
-// After a second signal all such times together are at most cutGrace.
+// After a second signal all such times together are at most cutGrace. An abandoned f goes on: it must not share a variable with what its
+// caller does next, without a lock.
 func (r *run) bounded(ctx context.Context, grace time.Duration, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- r.d.catch("", f) }()
