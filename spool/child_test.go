@@ -19,14 +19,17 @@ import (
 
 var killRounds = flag.Int("kill.rounds", 4, "how often TestKill kills its child")
 
-const childEnv = "PENSTOCK_SPOOL_TEST_CHILD"
+const (
+	childEnv  = "PENSTOCK_SPOOL_TEST_CHILD"
+	killBytes = 1 << 30 // nothing is delivered: more than a hundred children keep
+)
 
 // child is another process: it appends from several goroutines until it is killed, and writes a line for each batch that
 // is kept. Its payloads are numbered by writer.
 func child() {
 	life, _ := strconv.Atoi(os.Getenv(childEnv + "_LIFE"))
 	policy, _ := strconv.Atoi(os.Getenv(childEnv + "_POLICY"))
-	o := Options{Sync: SyncPolicy(policy), Destinations: []string{"a"}}
+	o := Options{Sync: SyncPolicy(policy), Destinations: []string{"a"}, MaxBytes: killBytes}
 	small(&o)
 	s, err := Open(os.Getenv(childEnv), &o)
 	if err != nil {
@@ -105,7 +108,7 @@ func checkKilled(t *testing.T, dir string, want map[uint64]string) {
 	t.Helper()
 	var log errorLog
 	d := &disk{fs: vfs.OS(), dir: dir, index: index.Open}
-	s := d.open(t, Options{Destinations: []string{"a"}, Logger: log.logger()})
+	s := d.open(t, Options{Destinations: []string{"a"}, MaxBytes: killBytes, Logger: log.logger()})
 	defer s.Close()
 	mustSeal(t, s)
 	balanced(t, s)
