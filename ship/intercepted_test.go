@@ -2,7 +2,6 @@ package ship_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -103,7 +102,7 @@ func TestFlushUsesItsTime(t *testing.T) {
 		if err := b.s.Flush(ctx); err != nil {
 			t.Errorf("Flush: %v", err)
 		}
-		if !errors.Is(b.s.Stats()["s3"].Err, ship.ErrConflict) {
+		if b.s.Stats()["s3"].Failures[ship.FailureConflict] == 0 { // Err may be of an attempt that the removal has interrupted
 			t.Errorf("there was no conflict, the test is void: %+v", b.s.Stats()["s3"])
 		}
 	})

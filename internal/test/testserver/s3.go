@@ -3,7 +3,6 @@ package testserver
 import (
 	"crypto/rand"
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -114,19 +113,4 @@ func healthy(url string) error {
 		return errors.New(resp.Status)
 	}
 	return nil
-}
-
-// FreeAddr returns a loopback address on which nothing listens. Another process could take it before the server does; the
-// server then ends, and the test says so.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return addr
 }

@@ -67,16 +67,15 @@ func NewSSHD(dir string, extra ...string) (*SSHD, error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
 	s := &SSHD{
-		Addr: l.Addr().String(), User: u.Username,
+		Addr: addr, User: u.Username,
 		KeyFile: filepath.Join(dir, "user_key"), KnownHosts: filepath.Join(dir, "known_hosts"), Dir: filepath.Join(dir, "data"),
 		binary: binary, config: filepath.Join(dir, "sshd_config"),
 	}
-	l.Close()
 	if err := s.files(dir, extra); err != nil {
 		return nil, err
 	}
